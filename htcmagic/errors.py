@@ -1,0 +1,113 @@
+"""The one hierarchy of errors that users meet.
+
+    HTCMagicError                 message + hint, shown as two lines and no traceback
+    ├── CellError                 the description, an option or an item is wrong (line)
+    ├── InstallError              HTCondor's programs cannot be had
+    ├── PoolError                 a pool, or what it answered (transient)
+    │   ├── ScheddUnreachable     no answer: down, frozen, firewalled
+    │   ├── SubmitRefused         it answered, and said no
+    │   └── NotAuthorised         it does not know us, or knows us and refuses
+    └── JobError                  one job did not end well (job)
+        ├── JobFailed             exit code other than 0, or a signal
+        ├── JobHeld               held, and the caller asked for that to be an error
+        └── JobRemoved            removed before it ended
+
+Time-outs are the built-in ``TimeoutError``.
+"""
+
+from __future__ import annotations
+
+
+class HTCMagicError(Exception):
+    """Something a user can mend.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in one line.
+    hint : str
+        What to do next, in one line; empty when the message says it all.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines in place of a traceback."""
+        lines = str(self).splitlines() or [""]
+        return [f"{type(self).__name__}: {lines[0]}", *lines[1:]]
+
+
+class CellError(HTCMagicError):
+    """The description, an option or an item is wrong.
+
+    Parameters
+    ----------
+    line : int or None
+        Line of the cell's body that is meant, counted from 1.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", line: int | None = None) -> None:
+        super().__init__(f"line {line}: {message}" if line is not None else message, hint=hint)
+        self.line = line
+
+
+class InstallError(HTCMagicError):
+    """HTCondor's programs cannot be had on this machine."""
+
+
+class PoolError(HTCMagicError):
+    """A pool, or what it answered.
+
+    Parameters
+    ----------
+    transient : bool
+        Whether the same call may work a little later.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", transient: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class ScheddUnreachable(PoolError):  # noqa: N818
+    """The schedd or the collector does not answer."""
+
+
+class SubmitRefused(PoolError):  # noqa: N818
+    """The schedd answered, and said no."""
+
+
+class NotAuthorised(PoolError):  # noqa: N818
+    """The daemon does not know us, or knows us and refuses."""
+
+
+class JobError(HTCMagicError):
+    """One job did not end well.
+
+    Parameters
+    ----------
+    job : str
+        Its id, ``cluster.proc``.
+    """
+
+    def __init__(self, message: str, *, job: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.job = job
+
+
+class JobFailed(JobError):  # noqa: N818
+    """The job ended with an exit code other than 0, or by a signal."""
+
+
+class JobHeld(JobError):  # noqa: N818
+    """The job is held, and the caller asked for that to be an error."""
+
+
+class JobRemoved(JobError):  # noqa: N818
+    """The job was removed before it ended."""

@@ -1,0 +1,1 @@
+"""What we sent: descriptions, clusters, and the thread that follows them."""

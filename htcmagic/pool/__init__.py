@@ -1,0 +1,1 @@
+"""Which HTCondor, and the only door to its bindings."""

@@ -1,0 +1,1 @@
+"""Looking at a queue: tables as text, HTML and data frames."""

@@ -1,21 +1,23 @@
 """The one hierarchy of errors that users meet.
 
-    HTCMagicError                 message + hint, shown as two lines and no traceback
-    ├── CellError                 the description, an option or an item is wrong (line)
-    ├── InstallError              HTCondor's programs cannot be had
-    ├── PoolError                 a pool, or what it answered (transient)
-    │   ├── ScheddUnreachable     no answer: down, frozen, firewalled
-    │   ├── SubmitRefused         it answered, and said no
-    │   └── NotAuthorised         it does not know us, or knows us and refuses
-    └── JobError                  one job did not end well (job)
-        ├── JobFailed             exit code other than 0, or a signal
-        ├── JobHeld               held, and the caller asked for that to be an error
-        └── JobRemoved            removed before it ended
-
-Time-outs are the built-in ``TimeoutError``.
+HTCMagicError                 message + hint, shown as two lines and no traceback
+├── CellError                 the description, an option or an item is wrong (line)
+├── InstallError              HTCondor's programs cannot be had
+├── PoolError                 a pool, or what it answered (transient)
+│   ├── ScheddUnreachable     no answer: down, frozen, firewalled
+│   ├── SubmitRefused         it answered, and said no
+│   └── NotAuthorised         it does not know us, or knows us and refuses
+├── JobError                  one job did not end well (job)
+│   ├── JobFailed             exit code other than 0, or a signal
+│   ├── JobHeld               held, and the caller asked for that to be an error
+│   ├── JobRemoved            removed before it ended
+│   └── NoSuchJob             also an IndexError
+└── TimedOut                  also a TimeoutError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class HTCMagicError(Exception):
@@ -37,10 +39,21 @@ class HTCMagicError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep every field when an error crosses a process boundary."""
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines in place of a traceback."""
         lines = str(self).splitlines() or [""]
         return [f"{type(self).__name__}: {lines[0]}", *lines[1:]]
+
+
+def _rebuild(kind: type[HTCMagicError], args: tuple[Any, ...], fields: dict[str, Any]) -> HTCMagicError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class CellError(HTCMagicError):
@@ -111,3 +124,11 @@ class JobHeld(JobError):  # noqa: N818
 
 class JobRemoved(JobError):  # noqa: N818
     """The job was removed before it ended."""
+
+
+class NoSuchJob(JobError, IndexError):  # noqa: N818
+    """The cluster has no job of this number."""
+
+
+class TimedOut(HTCMagicError, TimeoutError):  # noqa: N818
+    """Something was not over when the time to wait for it was."""

@@ -4,7 +4,8 @@ Everything of a user lives under one folder: ``$HTCMAGIC_HOME`` if set, else ``$
 ``~/.local/share/htcmagic``. Two things must not lie just anywhere: a personal pool binds unix sockets, whose paths
 are limited to 107 bytes by the kernel (``sun_path`` in unix(7)); and event logs want a file system with working
 locks. Where the home folder is too deep, or on a network file system, those two go to a private folder of the same
-user under ``/var/tmp``, which a reboot does not empty.
+user under ``/var/tmp``, which a reboot does not empty. A pool below ``/tmp`` moves there too: HTCondor mounts a scratch
+folder over a container job's ``/tmp``, which would hide the job's own.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def home() -> Path:
 
 
 def programs_dir() -> Path:
-    """Return the folder of programs unpacked for this user, one folder a program and version."""
-    return home() / "programs"
+    """Return the folder of unpacked programs, one folder a program and version; ``$HTCMAGIC_PROGRAMS`` wins."""
+    named = os.environ.get("HTCMAGIC_PROGRAMS")
+    return Path(named).expanduser().absolute() if named else home() / "programs"
 
 
 def runs_dir() -> Path:
@@ -52,7 +54,8 @@ def log_dir() -> Path:
 
 
 def _local(wanted: Path, *, short: bool) -> Path:
-    if file_system(wanted) in NETWORK_FILE_SYSTEMS or (short and len(os.fsencode(wanted)) > LONGEST_POOL_PATH):
+    unfit = short and (len(os.fsencode(wanted)) > LONGEST_POOL_PATH or wanted.is_relative_to("/tmp"))  # noqa: S108
+    if unfit or file_system(wanted) in NETWORK_FILE_SYSTEMS:
         tag = hashlib.sha256(os.fsencode(home())).hexdigest()[:8]
         return Path("/var/tmp") / f"htcmagic-{os.getuid()}-{tag}" / wanted.name  # noqa: S108
     return wanted

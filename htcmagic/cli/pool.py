@@ -1,0 +1,168 @@
+"""``htc-pool``: a personal HTCondor pool for one user on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from htcmagic.errors import HTCMagicError
+from htcmagic.pool import personal, places, programs
+
+EPILOG = """\
+examples:
+  htc-pool up                          start it (and first install HTCondor for you, if it is not there)
+  htc-pool run condor_q                any HTCondor command, on this pool
+  htc-pool install --with apptainer    so that the pool runs container jobs too
+  htc-pool down --purge                stop it and delete its queue, history and logs
+
+Everything is kept below $HTCMAGIC_HOME, by default ~/.local/share/htcmagic. Changes to the pool's HTCondor
+configuration go into files named *.conf in the folder that htc-pool config shows.
+"""
+LOG_LINES = 40
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status: 0 done, 1 an error, 2 wrong usage, or that of ``run``'s command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    if words[:1] == ["run"] and words[1:2] not in (["-h"], ["--help"]):
+        return _guarded(lambda: _run(words[1:], parser))
+    args = parser.parse_args(words)
+    command: Callable[[argparse.Namespace], int] = args.command
+    return _guarded(lambda: command(args))
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except HTCMagicError as error:
+        print(f"htc-pool: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("htc-pool: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "htc-pool",
+        description=__doc__.strip("`").replace("``", ""),
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"htc-pool {version('htcmagic')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    install = commands.add_parser("install", help="get HTCondor's programs for this user; no root needed")
+    install.add_argument(
+        "--from", dest="source", type=Path, metavar="PATH", help="a folder or release tarball of HTCondor"
+    )
+    install.add_argument(
+        "--with", dest="extra", action="append", default=[], choices=["apptainer"], help="more programs"
+    )
+    install.set_defaults(command=_install)
+    commands.add_parser("up", help="start the pool").set_defaults(command=_up)
+    down = commands.add_parser("down", help="stop the pool and its running jobs; the queue is kept")
+    down.add_argument("--purge", action="store_true", help="delete its queue, history and logs as well")
+    down.set_defaults(command=_down)
+    commands.add_parser("status", help="is it up, where, which HTCondor").set_defaults(command=_status)
+    commands.add_parser("config", help="show its HTCondor configuration and where that is").set_defaults(
+        command=_config
+    )
+    logs = commands.add_parser("logs", help="show the ends of its daemons' logs")
+    logs.add_argument("daemon", nargs="?", help="only this one: master, collector, negotiator, schedd, startd, …")
+    logs.add_argument("-n", type=int, default=LOG_LINES, metavar="LINES", help=f"how much of each ({LOG_LINES})")
+    logs.set_defaults(command=_logs)
+    commands.add_parser("run", help="run a command with this pool configured: htc-pool run condor_q")
+    return parser
+
+
+def _report(line: str) -> None:
+    print(line, flush=True)
+
+
+def _install(args: argparse.Namespace) -> int:
+    found = programs.install(args.source, with_apptainer="apptainer" in args.extra, report=_report)
+    print(f"HTCondor {found.version}, {found.origin}: {found.bin}")
+    if found.apptainer is not None:
+        print(f"Apptainer: {found.apptainer}")
+    if personal.is_up():
+        print("The pool runs with what it was started with; to change that: htc-pool down; htc-pool up")
+    return 0
+
+
+def _up(_args: argparse.Namespace) -> int:
+    was_up = personal.is_up()
+    status = personal.up(_report)
+    print("The pool was up already." if was_up else "The pool is up.", f"Schedd {_plain(status.schedd)}.")
+    return 0
+
+
+def _down(args: argparse.Namespace) -> int:
+    was_up = personal.down(purge=args.purge)
+    print("The pool is down." if was_up else "The pool was not up.", "Its files are deleted." if args.purge else "")
+    return 0
+
+
+def _status(_args: argparse.Namespace) -> int:
+    status = personal.status()
+    found = programs.find()
+    print(f"Pool       {'up' if status.up else 'down'}")
+    print(f"HTCondor   {f'{found.version}, {found.origin}' if found else 'not installed: htc-pool install'}")
+    if found is not None:
+        print(f"Apptainer  {found.apptainer or 'not there: htc-pool install --with apptainer'}")
+    print(f"Folder     {status.folder}")
+    if status.up:
+        print(f"Schedd     {_plain(status.schedd)}")
+        print(f"Collector  {_plain(status.collector)}")
+        print(f"Keeper     process {status.keeper_pid}")
+        print(
+            f"Contained  {'yes: its daemons and jobs end with it' if status.contained else 'no user namespaces here'}"
+        )
+    return 0 if status.up else 3
+
+
+def _config(_args: argparse.Namespace) -> int:
+    file = personal.config_file()
+    if not file.exists():
+        raise HTCMagicError(
+            "There is no configuration yet.", hint="It is written when the pool is started: htc-pool up"
+        )
+    print(f"# {file}\n# your changes: {file.parent / 'config.d'}/*.conf\n")
+    print(file.read_text(), end="")
+    return 0
+
+
+def _logs(args: argparse.Namespace) -> int:
+    folder = places.pool_dir() / "log"
+    files = sorted(folder.glob("*Log"))
+    if args.daemon:
+        wanted = {"schedd": "sched", "startd": "start", "collector": "collector", "negotiator": "negotiator"}
+        prefix = wanted.get(args.daemon.lower(), args.daemon.lower())
+        files = [file for file in files if file.name.lower().startswith(prefix)]
+    if not files:
+        raise HTCMagicError(f"There are no such logs in {folder}.", hint="They come with the pool: htc-pool up")
+    for file in files:
+        lines = file.read_text(errors="replace").splitlines()[-args.n :]
+        print(f"==> {file} <==", *lines, "", sep="\n")
+    return 0
+
+
+def _run(command: list[str], parser: argparse.ArgumentParser) -> int:
+    if command[:1] == ["--"]:
+        command = command[1:]
+    if not command:
+        parser.error("run: which command? For example: htc-pool run condor_q")
+    if not personal.is_up():
+        personal.up(lambda line: print(line, file=sys.stderr))
+    return personal.run(command)
+
+
+def _plain(sinful: str) -> str:
+    return sinful.partition("?")[0].strip("<>")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

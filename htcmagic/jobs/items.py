@@ -1,0 +1,140 @@
+"""Python values as queue items: from what ``--over`` names to rows of text that HTCondor takes literally."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePath
+from typing import Any
+
+from htcmagic.errors import CellError
+
+NOTHING = "$(htcmagic_nil)"
+"""A macro of ours that is empty: it keeps blanks, and lines that HTCondor would take for something else."""
+LITERAL = re.compile(r"(?<!\$)\$(?=\w*\()")
+NAME = re.compile(r"[A-Za-z_]\w*\Z")
+MOST_ITEMS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Queue items.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of the macros.
+    rows : list of tuple of str
+        Values as HTCondor is given them (escaped).
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def dicts(self) -> list[dict[str, str]]:
+        """Return each row as a mapping."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def text_of(value: Any, what: str) -> str:
+    """Return a scalar as HTCondor is to read it: literally, ``$(…)`` in it included.
+
+    Raises
+    ------
+    CellError
+        It is no scalar, or holds a line break.
+    """
+    if not isinstance(value, str | int | float | PurePath):
+        scalar = getattr(value, "item", None)  # numpy's and pandas' scalars
+        converted = scalar() if callable(scalar) and getattr(value, "ndim", 0) == 0 else value
+        if not isinstance(converted, str | int | float):
+            raise CellError(
+                f"{what} is of type {type(value).__name__}: a macro takes str, int, float or Path.",
+                hint="Convert it first, for example with str().",
+            )
+        value = converted
+    text = str(value)
+    if any(c in text for c in "\n\r\x1f\0"):
+        raise CellError(f"{what} holds a line break or a control character, which HTCondor cannot take in a macro.")
+    text = LITERAL.sub("$(DOLLAR)", text)
+    if not text or text != text.strip() or text[0] in "#()" or text.endswith("\\"):
+        text = NOTHING + text + NOTHING
+    return text
+
+
+def read(value: Any, name: str) -> Items:
+    """Turn any iterable of scalars, tuples or mappings, or a data frame, into queue items.
+
+    Parameters
+    ----------
+    value : iterable
+        Scalars become the macro ``$(Item)``; tuples ``$(Item0)``, ``$(Item1)`` …, named tuples their fields; mappings
+        their keys; a data frame its columns.
+    name : str
+        How the user calls it, for messages.
+
+    Raises
+    ------
+    CellError
+        It is not iterable, empty, or its items do not fit together.
+    """
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas, polars and their like
+        columns = [str(column) for column in value.columns]
+        value = [dict(zip(columns, row, strict=True)) for row in _frame_rows(value)]
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise CellError(
+            f"--over {name}: {type(value).__name__} is not a list of items.",
+            hint="Give a list, a range, a list of tuples or dicts, or a data frame; a dict d as d.items().",
+        )
+    entries = list(islice(value, MOST_ITEMS))
+    if not entries:
+        raise CellError(f"--over {name}: it is empty, so there is no job to send.")
+    columns_of_first = _columns(entries[0], name)
+    rows = [_row(entry, columns_of_first, f"--over {name}: item {number}") for number, entry in enumerate(entries)]
+    return Items(columns_of_first, rows)
+
+
+def _frame_rows(frame: Any) -> Iterable[tuple[Any, ...]]:
+    if hasattr(frame, "itertuples"):
+        rows: Iterable[tuple[Any, ...]] = frame.itertuples(index=False, name=None)
+        return rows
+    iterated: Iterable[tuple[Any, ...]] = frame.iter_rows()
+    return iterated
+
+
+def _columns(entry: Any, name: str) -> tuple[str, ...]:
+    if isinstance(entry, Mapping):
+        columns = tuple(str(key) for key in entry)
+    elif isinstance(entry, tuple | list):
+        fields = getattr(entry, "_fields", None)
+        columns = tuple(fields) if fields else tuple(f"Item{n}" for n in range(len(entry)))
+    else:
+        return ("Item",)
+    bad = [column for column in columns if not NAME.match(column)]
+    if bad or not columns:
+        raise CellError(
+            f"--over {name}: {bad[0]!r} cannot be the name of a macro." if bad else f"--over {name}: empty items.",
+            hint="Names are letters, digits and _; rename the key or column.",
+        )
+    return columns
+
+
+def _row(entry: Any, columns: tuple[str, ...], what: str) -> tuple[str, ...]:
+    if isinstance(entry, Mapping):
+        if len(entry) != len(columns) or any(column not in entry for column in columns):
+            raise CellError(f"{what} has other keys than the first: {', '.join(map(str, entry))}.")
+        values: Iterable[Any] = [entry[column] for column in columns]
+    elif isinstance(entry, tuple | list):
+        if len(entry) != len(columns):
+            raise CellError(f"{what} has {len(entry)} values, the first has {len(columns)}.")
+        values = entry
+    else:
+        if columns != ("Item",):
+            raise CellError(f"{what} is a {type(entry).__name__}, the first is not.")
+        values = (entry,)
+    return tuple(
+        value if type(value) is str and value.isalnum() else text_of(value, f"{what}, {column}")
+        for value, column in zip(values, columns, strict=True)
+    )

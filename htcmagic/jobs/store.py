@@ -1,0 +1,76 @@
+"""What this user has sent, from any session: found again on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from htcmagic.errors import HTCMagicError
+from htcmagic.jobs.cluster import Cluster, attach
+from htcmagic.jobs.follower import follower
+from htcmagic.jobs.rundir import Record, RunDir, all_runs
+from htcmagic.pool.client import client
+
+
+def clusters(name: str | int | None = None, *, limit: int = 100) -> list[Cluster]:
+    """Return the clusters that this user sent, newest first, also those of other sessions.
+
+    Parameters
+    ----------
+    name : str or int, optional
+        Only those with this batch name, cluster id or run name.
+    limit : int
+        Most of them.
+
+    Returns
+    -------
+    list of Cluster
+    """
+    found = []
+    for run_dir in all_runs():
+        record = _read(run_dir)
+        if record is None or not record.cluster:
+            continue
+        if name is None or str(name) in {record.name, str(record.cluster), record.run}:
+            found.append(attach(run_dir, record))
+            follower().catch_up(found[-1])
+            if len(found) >= limit:
+                break
+    return found
+
+
+def cluster(name: str | int) -> Cluster:
+    """Return one cluster by its batch name, id or run name; the newest if several have that name.
+
+    Raises
+    ------
+    HTCMagicError
+        There is none.
+    """
+    found = clusters(name, limit=1)
+    if not found:
+        raise HTCMagicError(f"There is no cluster {name} of yours.", hint="List them: %condor_jobs")
+    return found[0]
+
+
+def _read(run_dir: RunDir) -> Record | None:
+    """Read a record; one without a cluster id was interrupted: look whether its jobs did arrive."""
+    try:
+        record = run_dir.load()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if record.cluster:
+        return record
+    try:
+        rows = (
+            client(record.pool)
+            .query(f'HtcmagicRun == "{record.run}"', ["ClusterId", "TotalSubmitProcs", "ProcId"])
+            .rows
+        )
+    except HTCMagicError:
+        return None
+    if not rows:
+        return None
+    number = max([int(str(rows[0][1] or 0)), *(int(str(row[2])) + 1 for row in rows)])
+    record = replace(record, cluster=int(str(rows[0][0])), procs=number)
+    run_dir.save(record)
+    return record

@@ -1,0 +1,185 @@
+"""The states of one cluster's jobs, kept up to date by events or by what a poll saw: no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from htcmagic.jobs.model import STATE_OF_STATUS, Exit, Hold, JobState
+
+SUBMIT, EXECUTE, EVICTED, TERMINATED, SHADOW_EXCEPTION, ABORTED = 0, 1, 4, 5, 7, 9
+HELD, RELEASED, RECONNECT_FAILED, CLUSTER_REMOVE = 12, 13, 24, 36
+"""Numbers of event types (HTCondor manual, "Job Event Log Codes")."""
+BACK_TO_IDLE = frozenset({EVICTED, SHADOW_EXCEPTION, RELEASED, RECONNECT_FAILED})
+
+Event = tuple[int, int, int, float, tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One look at a cluster.
+
+    Attributes
+    ----------
+    counts : dict
+        Jobs by state; states without jobs are left out.
+    hold : Hold or None
+        Reason of the first job that is held now.
+    started, ended : float or None
+        When the first job started; when the last one ended, if all have. Seconds since 1970, UTC.
+    """
+
+    counts: dict[JobState, int]
+    procs: int
+    hold: Hold | None
+    hold_proc: int
+    started: float | None
+    ended: float | None
+
+    @property
+    def final(self) -> bool:
+        """Whether every job has ended."""
+        return self.procs > 0 and sum(self.counts.get(s, 0) for s in JobState if s.final) >= self.procs
+
+
+class Tracker:
+    """States by proc; a job of which nothing was heard yet is idle.
+
+    Parameters
+    ----------
+    cluster : int
+        Its id; events of other clusters in the same log are passed over.
+    procs : int
+        Number of jobs, those not yet materialized included.
+    """
+
+    def __init__(self, cluster: int, procs: int) -> None:
+        self.cluster = cluster
+        self.procs = procs
+        self.states: dict[int, JobState] = {}
+        self.holds: dict[int, Hold] = {}
+        self.exits: dict[int, Exit] = {}
+        self.reasons: dict[int, str] = {}
+        self._starts: dict[int, tuple[str, float]] = {}
+        self._counts: Counter[JobState] = Counter({JobState.IDLE: procs})
+        self._first_start: float | None = None
+        self._last_end: float | None = None
+
+    def apply(self, events: Iterable[Event]) -> set[int]:
+        """Take events in; return the procs whose state changed."""
+        changed = set()
+        for kind, cluster, proc, when, details in events:
+            if cluster != self.cluster:
+                continue
+            if kind == CLUSTER_REMOVE:
+                changed |= self._cluster_removed(details)
+            elif self._apply(kind, proc, when, details):
+                changed.add(proc)
+        return changed
+
+    def _apply(self, kind: int, proc: int, when: float, details: tuple[object, ...]) -> bool:
+        if kind == EXECUTE:
+            self._starts[proc] = (str(details[1] or details[0] or ""), when)
+            if self._first_start is None:
+                self._first_start = when
+            return self._move(proc, JobState.RUNNING)
+        if kind == TERMINATED:
+            return self._terminated(proc, when, details)
+        if kind == ABORTED:
+            self.reasons[proc] = str(details[0] or "")
+            self._last_end = when
+            return self._move(proc, JobState.REMOVED)
+        if kind == HELD:
+            self.holds[proc] = Hold(str(details[0] or ""), _int(details[1]), _int(details[2]))
+            return self._move(proc, JobState.HELD)
+        if kind == SUBMIT:
+            self.procs = max(self.procs, proc + 1)
+        if kind == SUBMIT or kind in BACK_TO_IDLE:
+            return self._move(proc, JobState.IDLE)
+        return False
+
+    def _terminated(self, proc: int, when: float, details: tuple[object, ...]) -> bool:
+        normally, code, signal = details
+        host, started = self._starts.get(proc, ("", None))
+        exited = Exit(_int(code) if normally else None, None if normally else _int(signal), host, started, when)
+        self.exits[proc] = exited
+        self._last_end = when
+        return self._move(proc, JobState.DONE if exited.ok else JobState.FAILED)
+
+    def _cluster_removed(self, details: tuple[object, ...]) -> set[int]:
+        """Jobs that were never materialized end with their factory."""
+        changed = set()
+        if len(self.states) < self.procs:
+            for proc in range(self.procs):
+                if proc not in self.states:
+                    self.reasons[proc] = str(details[2] or "the cluster was removed")
+                    self._move(proc, JobState.REMOVED)
+                    changed.add(proc)
+        return changed
+
+    def poll(self, rows: Iterable[tuple[int, int, Hold | None, Exit | None, str]]) -> set[int]:
+        """Take in what a query saw; return the procs that changed.
+
+        Parameters
+        ----------
+        rows : iterable of tuple
+            ``(proc, JobStatus, hold, exit, reason of removal)``.
+        """
+        changed = set()
+        for proc, status, hold, exited, reason in rows:
+            state = STATE_OF_STATUS.get(status, JobState.IDLE)
+            if hold is not None:
+                self.holds[proc] = hold
+            if exited is not None:
+                self.exits[proc] = exited
+                self._last_end = max(self._last_end or 0.0, exited.ended or 0.0)
+                if exited.started and (self._first_start is None or exited.started < self._first_start):
+                    self._first_start = exited.started
+                if state is JobState.DONE and not exited.ok:
+                    state = JobState.FAILED
+            if reason:
+                self.reasons[proc] = reason
+            if self._move(proc, state):
+                changed.add(proc)
+        return changed
+
+    def state(self, proc: int) -> JobState:
+        """Return one job's state."""
+        return self.states.get(proc, JobState.IDLE)
+
+    def summary(self) -> Summary:
+        """Return one look at the cluster."""
+        held = (
+            next(iter(sorted(p for p, s in self.states.items() if s is JobState.HELD)), None)
+            if self._counts[JobState.HELD]
+            else None
+        )
+        counts = {state: number for state, number in self._counts.items() if number > 0}
+        looked = Summary(
+            counts,
+            self.procs,
+            None if held is None else self.holds.get(held),
+            held or 0,
+            self._first_start,
+            None,
+        )
+        return looked if not looked.final else Summary(counts, self.procs, None, 0, self._first_start, self._last_end)
+
+    def _move(self, proc: int, state: JobState) -> bool:
+        before = self.states.get(proc)
+        if before is None:
+            self.states[proc] = state
+            self._counts[state] += 1
+            self._counts[JobState.IDLE] = self.procs - sum(n for s, n in self._counts.items() if s is not JobState.IDLE)
+            return True
+        if before is state or (before.final and state is JobState.IDLE):
+            return False
+        self.states[proc] = state
+        self._counts[before] -= 1
+        self._counts[state] += 1
+        return True
+
+
+def _int(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0

@@ -1,0 +1,180 @@
+"""``%%condor`` and ``%condor_submit``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from htcmagic.errors import CellError
+from htcmagic.jobs import submission
+from htcmagic.jobs.cluster import Cluster, attach
+from htcmagic.jobs.items import text_of
+from htcmagic.jobs.rundir import RunDir
+from htcmagic.magics.options import parse, pool_arguments
+from htcmagic.magics.output import say
+from htcmagic.magics.waiting import wait_for
+from htcmagic.pool import places
+from htcmagic.pool.resolve import connect
+
+SETTING = re.compile(r"([+\w.]+)\s*=\s*(.*)\Z", re.DOTALL)
+
+
+def submit_arguments(function: Any) -> Any:
+    """Add the options of a submission."""
+    for decorate in reversed(_OPTIONS):
+        function = decorate(function)
+    return function
+
+
+_OPTIONS: list[Callable[[Any], Any]] = [
+    argument(
+        "--over", metavar="NAME", help="queue items: any Python iterable of scalars, tuples, dicts, or a data frame"
+    ),
+    argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a submit command or macro that wins over the cell's",
+    ),
+    argument("-n", "--count", type=int, metavar="N", help="jobs per item"),
+    argument("--name", "--batch-name", default="", help="batch name, as condor_q shows it"),
+    argument("-o", "--out", default="", metavar="NAME", help="bind the cluster to this Python name"),
+    argument("--max-idle", type=int, metavar="N", help="late materialization: at most N idle jobs in the queue"),
+    argument("--max-materialize", type=int, metavar="N", help="late materialization: at most N jobs in the queue"),
+    argument("--dir", default="", metavar="FOLDER", help="where relative paths start (default: the notebook's folder)"),
+    argument(
+        "--dry-run", action="store_true", help="show what would be sent, expanded for the first item; send nothing"
+    ),
+    argument("--wait", action="store_true", help="return only when every job has ended"),
+    argument("--hold", action="store_true", help="submit the jobs on hold"),
+    argument(
+        "--spool", action="store_true", help="copy input files to the schedd, for one without a shared file system"
+    ),
+    argument("--no-check", action="store_true", help="send even if the executable or an input file is not here"),
+    pool_arguments(),
+]
+
+
+@magics_class
+class SubmitMagics(Magics):
+    """Submission of descriptions."""
+
+    @no_var_expand
+    @cell_magic
+    @magic_arguments()
+    @submit_arguments
+    def condor(self, line: str, cell: str) -> Cluster | None:
+        """Submit the cell: a submit description, exactly HTCondor's language.
+
+        Python values come in as macros: $(x) is the column x of --over, or else the notebook's variable x (str,
+        int, float or Path). Without a queue statement, one job is queued. Output goes where the description
+        says, else to files that .stdout() and .stderr() read. Returns a Cluster, which shows itself as a live
+        progress bar.
+
+        Example::
+
+            In [1]: points = [{"x": 1, "y": 2}, {"x": 3, "y": 4}]
+
+            In [2]: %%condor --over points --name scan -o scan
+               ...: executable = /bin/echo
+               ...: arguments  = $(x) $(y)
+               ...: queue
+
+            In [3]: scan.wait(); scan[1].stdout()
+        """
+        args = parse(self.condor, line)
+        return self._submit(cell, args, first_line=1)
+
+    @no_var_expand
+    @line_magic
+    @magic_arguments()
+    @argument("file", metavar="FILE", help="the submit description")
+    @argument("settings", nargs="*", metavar="KEY=VALUE", help="submit commands or macros that win over the file's")
+    @submit_arguments
+    def condor_submit(self, line: str) -> Cluster | None:
+        """Submit a file, as condor_submit does, with the options of %%condor.
+
+        Example::
+
+            In [1]: %condor_submit fit.sub request_memory=2GB --name fits -o fits
+        """
+        args = parse(self.condor_submit, line)
+        path = Path(args.file).expanduser()
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            raise UsageError(f"There is no file {path} in {Path.cwd()}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read: {error}") from None
+        args.set = [*args.set, *args.settings]
+        return self._submit(text, args, first_line=1)
+
+    def _submit(self, cell: str, args: argparse.Namespace, first_line: int) -> Cluster | None:
+        namespace = self.shell.user_ns
+        options = _options(args, namespace, first_line)
+        client = connect(args.schedd, args.pool, report=say)
+        run_dir = RunDir.create(places.log_dir())
+        try:
+            prepared = submission.prepare(cell, options, namespace, client, run_dir)
+        except BaseException:
+            run_dir.discard()
+            raise
+        for name in prepared.borrowed:
+            say(f"$({name}) = {prepared.borrowed[name]!s:.60} (from the notebook)")
+        if args.dry_run:
+            run_dir.discard()
+            say(submission.shown(prepared))
+            return None
+        sent = submission.send(prepared, client, run_dir, spool=args.spool)
+        for warning in sent.warnings:
+            say(f"HTCondor warns: {warning}")
+        cluster = attach(run_dir, sent.record)
+        if args.out:
+            self.shell.user_ns[args.out] = cluster
+        if args.wait:
+            wait_for([cluster])
+            return None if args.out else cluster
+        return cluster
+
+
+def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: int) -> submission.Options:
+    settings = {}
+    for setting in args.set:
+        found = SETTING.match(setting)
+        if not found:
+            raise UsageError(f"{setting}: a setting is written KEY=VALUE, quoted if it has blanks: --set 'x=a b'")
+        settings[found.group(1)] = found.group(2)
+    if args.out and not args.out.isidentifier():
+        raise UsageError(f"-o {args.out}: not a Python name.")
+    over = None
+    if args.over:
+        if args.over not in namespace:
+            raise UsageError(f"--over {args.over}: there is no variable {args.over} in the notebook.")
+        over = namespace[args.over]
+        if over is None:
+            raise CellError(f"--over {args.over}: it is None.", hint="Give a list of items.")
+    if args.count is not None and args.count < 1:
+        raise UsageError(f"--count {args.count}: at least 1.")
+    text_of(args.name, "--name")
+    return submission.Options(
+        over=over,
+        over_name=args.over or "",
+        settings=settings,
+        count=args.count,
+        name=args.name,
+        max_idle=args.max_idle,
+        max_materialize=args.max_materialize,
+        directory=args.dir,
+        hold=args.hold,
+        spool=args.spool,
+        checked=not args.no_check,
+        first_line=first_line,
+    )

@@ -1,0 +1,45 @@
+"""Waiting in a cell: a live line in a terminal, the live progress bar in a notebook."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from htcmagic.jobs import display
+from htcmagic.jobs.cluster import Cluster
+from htcmagic.magics.output import say
+
+REDRAW_S = 0.5
+
+
+def wait_for(clusters: Sequence[Cluster], timeout: float | None = None, *, shown: bool = True) -> bool:
+    """Wait until all jobs of these clusters have ended; an interrupt leaves them running and says how to remove them.
+
+    Returns
+    -------
+    bool
+        Whether they all have ended.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    live = sys.stdout.isatty()
+    if shown and not live:
+        for cluster in clusters:
+            cluster._ipython_display_()
+    try:
+        for cluster in clusters:
+            while not cluster.done or not cluster.ended:
+                left = REDRAW_S if deadline is None else min(REDRAW_S, deadline - time.monotonic())
+                if left <= 0:
+                    return False
+                cluster.pause(left)
+                if live:
+                    sys.stdout.write(f"\r\x1b[K{display.line(cluster)}")
+                    sys.stdout.flush()
+            if live:
+                sys.stdout.write("\n")
+    except KeyboardInterrupt:
+        ids = " ".join(str(cluster.id) for cluster in clusters)
+        say(f"\nStopped waiting; the jobs go on. To remove them: %condor_rm {ids}")
+        raise
+    return True

@@ -1,0 +1,135 @@
+"""Which pool: what the user named, HTCondor's own configuration, the personal pool, in this order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+from htcmagic.errors import HTCMagicError, NotAuthorised, ScheddUnreachable
+from htcmagic.pool import personal
+from htcmagic.pool.address import Pool
+from htcmagic.pool.client import ANSWER_S, Client, Door, client
+
+Report = Callable[[str], None]
+
+_chosen: Pool | None = None
+_configured: dict[tuple[tuple[str, str], ...], Pool | None] = {}
+
+
+def choose(pool: Pool | None) -> None:
+    """Set the pool for the rest of this session; None to decide anew."""
+    global _chosen  # noqa: PLW0603
+    _chosen = pool
+
+
+def resolve(schedd: str = "", collector: str = "", *, report: Report = lambda _line: None) -> Pool:
+    """Decide which pool is meant; a personal pool is started when nothing else is there.
+
+    Parameters
+    ----------
+    schedd, collector : str
+        What the user named in this very command, as with ``condor_q -name`` and ``-pool``.
+    report : callable
+        Gets one line when a personal pool is started, more when HTCondor has to be installed first.
+
+    Raises
+    ------
+    ScheddUnreachable, NotAuthorised
+        A schedd is named or configured and does not answer: that is never passed over in silence.
+    """
+    if schedd or collector:
+        if schedd == "personal":
+            return personal_pool(report)
+        return Pool(schedd, collector, origin="named in the command")
+    if _chosen is not None:
+        return _chosen
+    site = configured()
+    if site is not None:
+        _must_answer(site)
+        return site
+    return personal_pool(report)
+
+
+def connect(schedd: str = "", collector: str = "", *, report: Report = lambda _line: None) -> Client:
+    """Return a client of the pool that :func:`resolve` decides on."""
+    return client(resolve(schedd, collector, report=report))
+
+
+def personal_pool(report: Report = lambda _line: None) -> Pool:
+    """Return this user's personal pool, started if it was not up."""
+    personal.up(report)
+    return Pool(config=str(personal.config_file()), origin="personal pool", personal=True)
+
+
+def configured() -> Pool | None:
+    """Return the pool that HTCondor's own configuration names; None if it names no schedd.
+
+    The configuration is looked for where HTCondor does: ``$CONDOR_CONFIG``, ``/etc/condor``, the home of a user
+    named condor, and ``$_CONDOR_*`` (HTCondor manual, "Introduction to Configuration").
+    """
+    settings = {k: v for k, v in os.environ.items() if k.upper().startswith(("_CONDOR_", "CONDOR_CONFIG"))}
+    where = _configuration_source(settings)
+    if not where:
+        return None
+    key = (("", where), *sorted(settings.items()))
+    if key not in _configured:
+        _configured[key] = _ask_configuration(where, settings)
+    return _configured[key]
+
+
+def _configuration_source(settings: dict[str, str]) -> str:
+    if settings.get("CONDOR_CONFIG"):
+        if settings["CONDOR_CONFIG"] == str(personal.config_file()):
+            return ""
+        return f"$CONDOR_CONFIG ({settings['CONDOR_CONFIG']})"
+    places = [Path("/etc/condor/condor_config"), Path("/usr/local/etc/condor_config")]
+    with contextlib.suppress(KeyError):
+        places.append(Path(pwd.getpwnam("condor").pw_dir) / "condor_config")
+    for place in places:
+        if place.is_file():
+            return str(place)
+    named = [
+        name
+        for name in settings
+        if name.upper() in {"_CONDOR_SCHEDD_HOST", "_CONDOR_COLLECTOR_HOST", "_CONDOR_CONDOR_HOST"}
+    ]
+    return f"${named[0]}" if named else ""
+
+
+def _ask_configuration(where: str, settings: dict[str, str]) -> Pool | None:
+    path = settings.get("CONDOR_CONFIG", "")
+    if path and path != "ONLY_ENV" and not Path(path).is_file():
+        raise HTCMagicError(
+            f"$CONDOR_CONFIG names {path}, which does not exist.", hint="Mend it, or unset it: %env -u CONDOR_CONFIG"
+        )
+    has_file = bool(path) or where.startswith("/")
+    env = dict(os.environ) if has_file else {**os.environ, "CONDOR_CONFIG": "ONLY_ENV"}
+    door = Door(env)
+    try:
+        told = door.call("configured", None, ANSWER_S, {})
+    finally:
+        door.close()
+    host = told["schedd_host"]
+    config = "" if has_file else "ONLY_ENV"
+    by_env = next((name for name in settings if name.upper() == "_CONDOR_SCHEDD_HOST"), "")
+    origin = f"${by_env}" if by_env else where
+    if host:
+        return Pool(schedd=host, config=config, origin=origin)
+    if told["runs_schedd"] or told["address_file"]:
+        return Pool(config=config, origin=origin)
+    return None
+
+
+def _must_answer(site: Pool) -> None:
+    try:
+        _ = client(site).schedd
+    except (ScheddUnreachable, NotAuthorised) as error:
+        kind = type(error)
+        raise kind(
+            f"{error.message} It was named by {site.origin}.",
+            hint="Mend that, wait for it, or use a pool on this machine: %condor_pool up",
+            transient=error.transient,
+        ) from None

@@ -13,6 +13,7 @@ HTCMagicError                 message + hint, shown as two lines and no tracebac
 │   ├── JobRemoved            removed before it ended
 │   └── NoSuchJob             also an IndexError
 └── TimedOut                  also a TimeoutError
+Interrupted                   a KeyboardInterrupt that says what became of the work
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ class HTCMagicError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines in place of a traceback."""
-        lines = str(self).splitlines() or [""]
-        return [f"{type(self).__name__}: {lines[0]}", *lines[1:]]
+        return _rendered(self)
+
+
+def _rendered(error: BaseException) -> list[str]:
+    lines = str(error).splitlines() or [""]
+    return [f"{type(error).__name__}: {lines[0]}", *lines[1:]]
 
 
 def _rebuild(kind: type[HTCMagicError], args: tuple[Any, ...], fields: dict[str, Any]) -> HTCMagicError:
@@ -132,3 +137,10 @@ class NoSuchJob(JobError, IndexError):  # noqa: N818
 
 class TimedOut(HTCMagicError, TimeoutError):  # noqa: N818
     """Something was not over when the time to wait for it was."""
+
+
+class Interrupted(KeyboardInterrupt):  # noqa: N818
+    """The user interrupted us; the text says what became of the work."""
+
+    def _render_traceback_(self) -> list[str]:
+        return _rendered(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -47,6 +48,23 @@ def pool(session_home: Path) -> Iterator[Any]:
         pytest.fail("HTCondor's programs are missing. Run: make setup")
     yield resolve.personal_pool()
     personal.down(purge=True)
+
+
+@contextlib.contextmanager
+def own_pool(home: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Run a second personal pool below `home`; its address, and the environment of HTCondor's programs for it."""
+    before = os.environ["HTCMAGIC_HOME"]
+    use_home(home)
+    try:
+        address, env = resolve.personal_pool(), personal.environment()
+        os.environ["HTCMAGIC_HOME"] = before
+        yield address, env
+    finally:
+        use_home(home)
+        personal.down(purge=True)
+        left = leftovers(places.pool_dir())
+        os.environ["HTCMAGIC_HOME"] = before
+        assert left == []
 
 
 def leftovers(folder: Path) -> list[str]:

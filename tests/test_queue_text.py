@@ -7,61 +7,39 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from conftest import own_pool
 
 from htcmagic import queue
 from htcmagic.errors import CellError
+from htcmagic.pool import programs
+from htcmagic.pool.client import Client
 from htcmagic.queue.rows import BATCH_PROJECTION, JOB_PROJECTION
 
 
-class Adapter:
-    """The pool's door in this process, for the queue's tests only."""
-
-    def __init__(self, htcondor2):
-        self.h = htcondor2
-        self.bindings = htcondor2.Schedd()
-        ad = htcondor2.Collector().locate(htcondor2.DaemonType.Schedd)
-        self.schedd = SimpleNamespace(label=ad["Machine"], address=ad["MyAddress"], user="nobody@nowhere")
-
-    def query(self, constraint, projection, *, limit=-1, my_jobs=False):
-        opts = self.h.QueryOpt
-        ads = self.bindings.query(
-            constraint, list(projection), limit=limit, opts=opts.DefaultMyJobsOnly if my_jobs else opts.Default
-        )
-        rows = [tuple(self.plain(ad, name) for name in projection) for ad in ads]
-        return SimpleNamespace(rows=rows, summary=dict(self.bindings.query("false", opts=opts.SummaryOnly)[0]))
-
-    @staticmethod
-    def plain(ad, name):
-        value = ad.get(name)
-        if type(value).__name__ == "ExprTree":
-            value = value.eval(ad)
-        return None if type(value).__name__ == "Value" else value
-
-
 @pytest.fixture(scope="session")
-def real_pool():
-    """A running pool of our own: ``client``, ``htcondor2``, and ``tool(program, *args)`` for the real programs.
+def real_pool(tmp_path_factory):
+    """Yield a pool of its own: ``client``, ``htcondor2``, ``tool(program, *args)`` for the real programs."""
+    with own_pool(tmp_path_factory.mktemp("queue")) as (pool, env):
+        os.environ["CONDOR_CONFIG"] = pool.config
+        import htcondor2
 
-    The one place to change where the pool comes from: HTCMAGIC_TEST_CONFIG is its condor_config, HTCMAGIC_TEST_BIN
-    the folder of HTCondor's programs.
-    """
-    if "HTCMAGIC_TEST_CONFIG" not in os.environ:
-        pytest.skip("HTCMAGIC_TEST_CONFIG names no pool")
-    os.environ["CONDOR_CONFIG"] = os.environ["HTCMAGIC_TEST_CONFIG"]
-    if os.getuid() == 0:
-        os.environ["CONDOR_IDS"] = "0.0"
-    import htcondor2  # noqa: PLC0415 - it reads its configuration when it is imported
+        htcondor2.reload_config()
+        del os.environ["CONDOR_CONFIG"]
+        client = Client(pool)
+        client.bindings = htcondor2.Schedd()
+        programs_found = programs.find()
 
-    def tool(program, *words):
-        command = [f"{os.environ['HTCMAGIC_TEST_BIN']}/{program}", *words]
-        return subprocess.run(command, capture_output=True, check=False, timeout=60).stdout
+        def tool(program, *words):
+            command = [programs_found.program(program), *words]
+            return subprocess.run(command, capture_output=True, check=False, timeout=60, env=env).stdout
 
-    return SimpleNamespace(client=Adapter(htcondor2), htcondor2=htcondor2, tool=tool)
+        yield SimpleNamespace(client=client, htcondor2=htcondor2, tool=tool, env=env, bin=programs_found.bin)
+        client.close()
 
 
 @pytest.fixture(scope="session")
 def empty_view(real_pool):
-    """What both say of a user who has nothing, taken before there is much."""
+    """Return what both say of a user who has nothing, taken before there is much."""
     return both(real_pool, ["nosuchuser"])
 
 
@@ -71,19 +49,21 @@ HELD = BASE + "executable = /bin/sleep\narguments = $(Process)\nhold = true\n"
 
 
 @pytest.fixture(scope="session")
-def crowd(real_pool, empty_view):  # noqa: ARG001
-    """A queue with about everything in it; its clusters by name."""
+def crowd(real_pool, empty_view):
+    """Fill a queue with about everything; yield its clusters by name."""
     h, schedd = real_pool.htcondor2, real_pool.client.bindings
 
     def submit(text, count=1):
         return schedd.submit(h.Submit(text), count=count).cluster()
 
+    short = submit(BASE + "executable = /bin/true\nleave_in_queue = true\n", 2)
+    wait_for(schedd, short, lambda states: set(states) == {4})
     ids = {
+        "done": short,
         "idle": submit(NEVER, 3),
         "one": submit(NEVER),
         "held": submit(HELD, 4),
         "run": submit(BASE + "executable = /bin/sleep\narguments = 100000\n", 3),
-        "done": submit(BASE + "executable = /bin/true\nleave_in_queue = true\n", 2),
         "removed": submit(NEVER + "leave_in_queue = true\n", 3),
         "batch": submit(HELD + '+JobBatchName = "fits"\n', 2),
         "batch2": submit(NEVER + '+JobBatchName = "fits"\n', 2),
@@ -106,8 +86,12 @@ def crowd(real_pool, empty_view):  # noqa: ARG001
         "node": submit(HELD + node, 2),
         "node2": submit(NEVER + node.replace('"A"', '"B"')),
         "orphan": submit(NEVER + '+DAGManJobId = 1\n+DAGNodeName = "lost"\n', 2),
-        "subdag": submit(f"universe = scheduler\nexecutable = /bin/sleep\narguments = 99999\n{node}+DAG_NodesTotal = 9\n"),
-        "named dag": submit('universe = scheduler\nexecutable = /bin/sleep\narguments = 9999\n+JobBatchName = "my dag"\n'),
+        "subdag": submit(
+            f"universe = scheduler\nexecutable = /bin/sleep\narguments = 99999\n{node}+DAG_NodesTotal = 9\n"
+        ),
+        "named dag": submit(
+            'universe = scheduler\nexecutable = /bin/sleep\narguments = 9999\n+JobBatchName = "my dag"\n'
+        ),
     }
     ids["grandchild"] = submit(HELD + node.replace(str(dag), str(ids["subdag"])), 3)
     schedd.edit(f"ClusterId == {dag}", "DAG_NodesTotal", "12")
@@ -115,8 +99,8 @@ def crowd(real_pool, empty_view):  # noqa: ARG001
     dress(schedd, ids, h)
     settle(schedd, ids, h)
     yield ids
-    schedd.act(h.JobAction.Remove, "ClusterId > 0")
     schedd.edit("true", "LeaveJobInQueue", "false")
+    schedd.act(h.JobAction.Remove, "true")
 
 
 def dress(schedd, ids, h):
@@ -143,21 +127,21 @@ def dress(schedd, ids, h):
     schedd.act(h.JobAction.Hold, f"ClusterId == {ids['late held']} && ProcId == 0")
 
 
+def wait_for(schedd, cluster, enough):
+    """Wait until the states of a cluster's jobs are enough."""
+    deadline = time.monotonic() + 60
+    while not enough(states := [ad["JobStatus"] for ad in schedd.query(f"ClusterId == {cluster}", ["JobStatus"])]):
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
+
+
 def settle(schedd, ids, h):
-    """Wait until jobs run and the short ones are done, then suspend one."""
-    deadline = time.monotonic() + 90
-
-    def states(name):
-        return [ad["JobStatus"] for ad in schedd.query(f"ClusterId == {ids[name]}", ["JobStatus"])]
-
-    while 2 not in states("run") or set(states("done")) != {4}:
-        assert time.monotonic() < deadline, (states("run"), states("done"))
-        time.sleep(0.2)
+    """Wait until jobs run, then suspend one."""
+    wait_for(schedd, ids["run"], lambda states: 2 in states)
+    time.sleep(1)
     running = schedd.query(f"ClusterId == {ids['run']} && JobStatus == 2", ["ProcId"])
     schedd.act(h.JobAction.Suspend, [f"{ids['run']}.{running[0]['ProcId']}"])
-    while 7 not in states("run"):
-        assert time.monotonic() < deadline, states("run")
-        time.sleep(0.2)
+    wait_for(schedd, ids["run"], lambda states: 7 in states)
     time.sleep(1)
 
 
@@ -190,7 +174,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_same_bytes_as_condor_q(real_pool, crowd, view):  # noqa: ARG001
+def test_same_bytes_as_condor_q(real_pool, crowd, view):
     words, flags = VIEWS[view]
     real, ours = both(real_pool, words, **flags)
     assert ours == real
@@ -232,7 +216,7 @@ def test_rows_of_a_real_queue(real_pool, crowd):
     first = table[0]
     assert (first.id, first.state, first.status, first.command) == (f"{crowd['held']}.0", "H", 5, "sleep 0")
     assert first.run_time.total_seconds() == 100000
-    assert table[1].size_mb == 121
+    assert table[1].size_mb == 123  # the schedd rounds sizes up
     assert table[2].state == ">"
     assert table[3].state == "Hc"
     assert table[3].submitted.timestamp() == 1700000000
@@ -255,8 +239,11 @@ def test_request_composes_as_condor_q_does(real_pool):
         options = ["-nobatch"] if flags.get("nobatch") else []
         options += ["-constraint", flags["constraint"]] if "constraint" in flags else []
         said = subprocess.run(
-            [f"{os.environ['HTCMAGIC_TEST_BIN']}/condor_q", *words, *options, "-dry-run"],
-            capture_output=True, text=True, check=True,
+            [f"{real_pool.bin}/condor_q", *words, *options, "-dry-run"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=real_pool.env,
         )
         constraint = re.search(r"(?m)^Constraint: (.*)$", said.stderr)[1]
         my_jobs = re.search(r"fetch=(\d)", said.stderr)[1] == "4"
@@ -271,7 +258,9 @@ def test_default_request():
     assert queue.request([], nobatch=True).projection == JOB_PROJECTION
 
 
-@pytest.mark.parametrize("word", ["-hold", "1.2.3", "17,18", "a b", 'x"||true||"', "", "1e3", "99999999999", "٣", "JobStatus==1"])
+@pytest.mark.parametrize(
+    "word", ["-hold", "1.2.3", "17,18", "a b", 'x"||true||"', "", "1e3", "99999999999", "٣", "JobStatus==1"]
+)
 def test_nonsense_words_are_refused_with_a_hint(word):
     with pytest.raises(CellError) as caught:
         queue.request([word])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, overload
 
@@ -64,11 +65,16 @@ class JobFuture(Future[Exit]):
         if self.done():
             return False
         self._cancelling = True
-        self._cluster._act("Remove", [str(self.id)], "cancelled from a notebook")  # noqa: SLF001
-        return True
+        if not self._cluster._act("Remove", [str(self.id)], "cancelled from a notebook"):  # noqa: SLF001
+            self._cancelling = False  # it has just ended
+        return self._cancelling
 
     def _settle(self) -> None:
-        """Take the final state over from the tracker."""
+        """Take the final state over from the tracker; the follower and the user may do so at the same moment."""
+        with contextlib.suppress(InvalidStateError):
+            self._take_over()
+
+    def _take_over(self) -> None:
         tracker, proc = self._cluster.tracker, self.id.proc
         if self.done() or not tracker.state(proc).final:
             return

@@ -10,6 +10,8 @@ from htcmagic.errors import CellError
 from htcmagic.jobs.items import text_of
 
 QUEUE = re.compile(r"^\s*queue(?:\s+(?P<args>.*\S))?\s*$", re.IGNORECASE)
+LISTED = re.compile(r"\b(?:in|from|matching(?:\s+(?:files|dirs|any))?)\s*(?:\[[^\]]*\]\s*)?\((.*)\Z", re.IGNORECASE)
+"""A queue statement's list: it is closed by a ) at the end of the same line, or else at the start of another."""
 HERE = re.compile(r"^\s*[\w.+]+\s*@=\s*(\w+)\s*$")
 ASSIGNED = re.compile(r"^\s*(?:\+|MY\.)?([\w.]+)\s*(?:=|@=)", re.IGNORECASE)
 USED = re.compile(r"\$(?P<function>\w*)\(\s*(?P<name>[A-Za-z_]\w*)\s*(?P<rest>[:,)\[+?])")
@@ -88,23 +90,32 @@ def split(cell: str) -> Body:
 
 
 def _at_queue(lines: list[str], number: int, args: str) -> Body:
+    first = number
+    while args.endswith("\\") and number + 1 < len(lines):
+        number += 1
+        args = f"{args[:-1].rstrip()} {lines[number].strip()}"
     end = number
-    if "(" in args and ")" not in args.partition("(")[2]:
-        closing = [n for n in range(number + 1, len(lines)) if lines[n].rstrip().endswith(")")]
+    listed = LISTED.search(args)
+    if listed and not listed.group(1).rstrip().endswith(")"):
+        closing = [n for n in range(number + 1, len(lines)) if lines[n].lstrip().startswith(")")]
         if not closing:
-            raise CellError("the queue statement's list is not closed by a ).", line=number + 1)
+            raise CellError(
+                "the queue statement's list is not closed.",
+                line=first + 1,
+                hint="Close it with a ) at the end of the same line, or on a line of its own.",
+            )
         end = closing[0]
     inline = lines[number + 1 : end + 1]
     for later, line in enumerate(lines[end + 1 :], end + 2):
         if line.strip() and not line.lstrip().startswith("#"):
-            another = " second queue statement" if QUEUE.match(line) else "thing after the queue statement"
+            another = "a second queue statement" if QUEUE.match(line) else "text after the queue statement"
             raise CellError(
-                f"there is a{another}, which HTCondor's Python bindings do not send.",
+                f"there is {another}, which HTCondor's Python bindings do not send.",
                 line=later,
                 hint="End the cell at its first queue statement and put the rest into a cell of its own.",
             )
     queue = "\n".join([args, *inline])
-    return Body("\n".join(lines[:number]), queue, has_queue=True, variables=variables(args))
+    return Body("\n".join(lines[:first]), queue, has_queue=True, variables=variables(args))
 
 
 def variables(queue_args: str) -> tuple[str, ...]:

@@ -6,17 +6,20 @@ process (the reader of logs is part of HTCondor's bindings, which never enter th
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from htcmagic.errors import HTCMagicError
+from htcmagic.errors import HTCMagicError, PoolError
 from htcmagic.jobs.model import Exit, Hold
 from htcmagic.jobs.rundir import Record
-from htcmagic.jobs.tracker import Tracker
+from htcmagic.jobs.tracker import Event, Seen, Tracker
+from htcmagic.pool.address import Pool
 from htcmagic.pool.client import Client, Door
 
 LOOK_S = 0.1
@@ -26,6 +29,9 @@ POLL_S = (1.0, 15.0)
 LOG_MISSING_S = 10.0
 """A log that is not there this long after its cluster was sent will not come."""
 READ_S = 60.0
+UNTRACED = 8
+"""Polls in a row that find a job nowhere before it is given up."""
+_readers = itertools.count()
 
 
 class Followed(Protocol):
@@ -45,23 +51,29 @@ class Followed(Protocol):
 
 
 class Log:
-    """One event log, and how far it was read."""
+    """One cluster's event log, and how far it was read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.reader = next(_readers)
+        self.lock = threading.Lock()
+        self.born = time.monotonic()
+        self.known = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Read it from its beginning next time."""
         self.size = -1
         self.inode = 0
         self.fresh = True
-        self.born = time.monotonic()
 
     def look(self) -> str:
         """Return ``"same"``, ``"grown"``, ``"missing"`` or ``"broken"`` (deleted, replaced or cut short under us)."""
         try:
             info = Path(self.path).stat()
         except OSError:
-            if self.size >= 0:
-                return "broken"
-            return "broken" if time.monotonic() - self.born > LOG_MISSING_S else "missing"
+            return "broken" if self.known or time.monotonic() - self.born > LOG_MISSING_S else "missing"
+        self.known = True
         if self.size >= 0 and (info.st_size < self.size or info.st_ino != self.inode):
             return "broken"
         if info.st_size == self.size:
@@ -71,7 +83,7 @@ class Log:
 
     def complaint(self) -> str:
         """Say what is wrong with a broken log."""
-        return f"{self.path} {'was deleted, replaced or cut short' if self.size >= 0 else 'does not appear'}"
+        return f"{self.path} {'was deleted, replaced or cut short' if self.known else 'does not appear'}"
 
 
 class Follower:
@@ -83,6 +95,7 @@ class Follower:
         self._wake = threading.Condition()
         self._threads: dict[str, threading.Thread] = {}
         self._door = Door({**os.environ, "CONDOR_CONFIG": "ONLY_ENV"})
+        self._clients: dict[Pool, Client] = {}
 
     def follow(self, cluster: Followed) -> None:
         """Begin to follow a cluster: by its log where there is one, else by polling."""
@@ -90,10 +103,9 @@ class Follower:
             if cluster.record.log:
                 self._logs[cluster] = Log(cluster.record.log)
                 self._run("htcmagic-follow", self._follow)
+                self._wake.notify_all()
             else:
-                self._polled[cluster] = Poll(cluster)
-                self._run("htcmagic-poll", self._poll)
-            self._wake.notify_all()
+                self._start_polling(cluster)
 
     def catch_up(self, cluster: Followed) -> None:
         """Read what the log holds right now, in the calling thread."""
@@ -115,39 +127,58 @@ class Follower:
                     self._wake.wait()
                 logs = list(self._logs.items())
             for cluster, log in logs:
-                self._read(cluster, log)
+                try:
+                    self._read(cluster, log)
+                except Exception as error:  # noqa: BLE001 - one cluster's trouble must not stop the others
+                    self._to_polling(cluster, f"Following the log failed ({error})")
             time.sleep(LOOK_S)
 
     def _read(self, cluster: Followed, log: Log) -> None:
-        try:
+        with log.lock:
             seen = log.look()
             if seen == "broken":
                 self._to_polling(cluster, log.complaint())
                 return
-            if seen == "grown":
-                arguments = {"path": log.path, "restart": log.fresh}
-                log.fresh = False
-                events = self._door.call("events", None, READ_S, arguments)
-                changed = cluster.tracker.apply(events)
-                if changed:
-                    cluster.changed(changed)
-            cluster.tick()
-        except HTCMagicError as error:
-            self._to_polling(cluster, error.message)
-            return
+            try:
+                changed = cluster.tracker.apply(self._events(log)) if seen == "grown" else set()
+            except HTCMagicError as error:
+                self._to_polling(cluster, error.message.rstrip("."))
+                return
+        if changed:
+            cluster.changed(changed)
+        cluster.tick()
         if cluster.tracker.summary().final:
             with self._wake:
-                self._logs.pop(cluster, None)
-            self._door.call("forget", None, READ_S, {"path": log.path})
+                followed = self._logs.pop(cluster, None)
+            if followed is not None:
+                self._door.call("forget", None, READ_S, {"reader": log.reader})
+
+    def _events(self, log: Log) -> list[Event]:
+        """Return what is new; after the reading process was killed, everything anew."""
+        arguments: dict[str, Any] = {"path": log.path, "reader": log.reader}
+        fresh, log.fresh = log.fresh, False
+        try:
+            events: list[Event] = self._door.call("events", None, READ_S, {**arguments, "restart": fresh})
+        except PoolError as error:
+            if not error.transient:
+                raise
+            events = self._door.call("events", None, READ_S, {**arguments, "restart": True})
+        return events
 
     def _to_polling(self, cluster: Followed, why: str) -> None:
         with self._wake:
             if self._logs.pop(cluster, None) is None:
                 return
-            self._polled[cluster] = Poll(cluster)
-            self._run("htcmagic-poll", self._poll)
-            self._wake.notify_all()
+            self._start_polling(cluster)
         cluster.lost(why)
+
+    def _start_polling(self, cluster: Followed) -> None:
+        pool = cluster.record.pool
+        if pool not in self._clients:
+            self._clients[pool] = Client(pool)  # not the user's own: a slow answer must not make them wait
+        self._polled[cluster] = Poll(cluster, self._clients[pool])
+        self._run("htcmagic-poll", self._poll)
+        self._wake.notify_all()
 
     def _poll(self) -> None:
         while True:
@@ -156,24 +187,30 @@ class Follower:
                     self._wake.wait()
                 polled = list(self._polled.items())
             for cluster, poll in polled:
-                if poll.due():
-                    changed = poll.look(cluster.tracker)
-                    if changed:
-                        cluster.changed(changed)
-                cluster.tick()
-                if cluster.tracker.summary().final:
-                    with self._wake:
-                        self._polled.pop(cluster, None)
+                with contextlib.suppress(Exception):  # one cluster's trouble must not stop the others
+                    self._ask(cluster, poll)
             time.sleep(LOOK_S)
+
+    def _ask(self, cluster: Followed, poll: Poll) -> None:
+        if poll.due():
+            changed = poll.look(cluster.tracker)
+            if changed:
+                cluster.changed(changed)
+        if cluster.tracker.summary().final:
+            with self._wake:
+                self._polled.pop(cluster, None)
+        cluster.tick()
 
 
 class Poll:
     """Asks the schedd after one cluster, less often as long as nothing happens."""
 
-    QUEUED = ("ProcId", "JobStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode")
-    ENDED = (
+    WANTED = (
         "ProcId",
         "JobStatus",
+        "HoldReason",
+        "HoldReasonCode",
+        "HoldReasonSubCode",
         "ExitCode",
         "ExitBySignal",
         "ExitSignal",
@@ -184,11 +221,12 @@ class Poll:
         "EnteredCurrentStatus",
     )
 
-    def __init__(self, cluster: Followed) -> None:
+    def __init__(self, cluster: Followed, client: Client) -> None:
         self.constraint = f"ClusterId == {cluster.record.cluster}"
-        self.client = Client(cluster.record.pool)  # of its own: a slow answer must not make the user wait
+        self.client = client
         self.every_s = POLL_S[0]
         self.next = 0.0
+        self._untraced = 0
 
     def due(self) -> bool:
         """Whether it is time to ask again."""
@@ -197,37 +235,45 @@ class Poll:
     def look(self, tracker: Tracker) -> set[int]:
         """Ask, and return the procs that changed; a schedd that does not answer is asked again later."""
         try:
-            rows = self.client.query(self.constraint, self.QUEUED).rows
-            changed = tracker.poll(_queued(row) for row in rows)
-            gone = {p for p in range(tracker.procs) if not tracker.state(p).final} - {int(str(row[0])) for row in rows}
-            if gone:
-                ended = self.client.history(self.constraint, self.ENDED)
-                changed |= tracker.poll(_ended(row) for row in ended if row[0] in gone)
+            changed = self._look(tracker)
         except HTCMagicError:
             changed = set()
         self.every_s = POLL_S[0] if changed else min(self.every_s * 1.5, POLL_S[1])
         self.next = time.monotonic() + self.every_s
         return changed
 
+    def _look(self, tracker: Tracker) -> set[int]:
+        rows = self.client.query(self.constraint, self.WANTED).rows
+        changed = tracker.poll(_seen(row) for row in rows)
+        queued = {_int(row[0]) for row in rows}
+        made = max(queued) + 1 if queued else tracker.procs  # the others are still to be materialized
+        gone = {proc for proc in range(made) if not tracker.state(proc).final} - queued
+        if gone:
+            ended = self.client.history(self.constraint, self.WANTED)
+            changed |= tracker.poll(_seen(row) for row in ended if row[0] in gone)
+        self._untraced = self._untraced + 1 if gone and not changed and not queued else 0
+        if self._untraced >= UNTRACED:
+            changed |= tracker.poll((p, 3, None, None, "it is in neither the queue nor the history") for p in gone)
+        return changed
 
-def _queued(row: tuple[object, ...]) -> tuple[int, int, Hold | None, Exit | None, str]:
-    proc, status, reason, code, subcode = row
-    hold = Hold(str(reason or ""), int(str(code or 0)), int(str(subcode or 0))) if status == 5 else None
-    return int(str(proc)), int(str(status)), hold, None, ""
 
-
-def _ended(row: tuple[object, ...]) -> tuple[int, int, Hold | None, Exit | None, str]:
-    proc, status, code, by_signal, signal, host, started, ended, reason, entered = row
+def _seen(row: tuple[object, ...]) -> Seen:
+    proc, status, reason, hold_code, subcode, code, by_signal, signal, host, started, ended, removed, entered = row
+    hold = Hold(str(reason or ""), _int(hold_code), _int(subcode)) if status == 5 else None
     exited = None
     if status == 4:
         exited = Exit(
-            None if by_signal else int(str(code or 0)),
-            int(str(signal or 0)) if by_signal else None,
+            None if by_signal else _int(code),
+            _int(signal) if by_signal else None,
             str(host or ""),
-            float(str(started)) if started else None,
-            float(str(ended or entered or 0)),
+            float(_int(started)) if started else None,
+            float(_int(ended or entered)),
         )
-    return int(str(proc)), int(str(status)), None, exited, str(reason or "")
+    return _int(proc), _int(status), hold, exited, str(removed or "")
+
+
+def _int(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
 
 
 _follower: Follower | None = None
@@ -239,8 +285,3 @@ def follower() -> Follower:
     if _follower is None:
         _follower = Follower()
     return _follower
-
-
-def readable(path: str) -> bool:
-    """Whether an event log can be, or could become, readable on this machine."""
-    return bool(path) and Path(path).parent.is_dir()

@@ -10,7 +10,7 @@ from htcmagic.jobs.rundir import Record, RunDir
 from htcmagic.pool.client import client
 
 SIMPLE = re.compile(r"\$\((\w+)\)")
-ATTRIBUTE = {"output": "Out", "error": "Err"}
+ASKED = ("ProcId", "Out", "Err", "Iwd")
 MOST_BYTES = 10_000_000
 
 
@@ -29,7 +29,8 @@ class Outputs:
         self._record = record
         self._run_dir = run_dir
         self._items: list[dict[str, str]] | None = None
-        self._fetched = False
+        self._paths: dict[object, tuple[object, ...]] = {}
+        self._fetched: set[object] = set()
 
     def item(self, proc: int) -> dict[str, str]:
         """Return the queue item of one job."""
@@ -43,11 +44,8 @@ class Outputs:
 
     def read(self, proc: int, stream: str) -> str:
         """Return what a job has written; ``""`` where there is no file yet."""
-        if self._record.spool and not self._fetched:
-            client(self._record.pool).call(
-                "retrieve", constraint=f"ClusterId == {self._record.cluster}", within_s=600.0
-            )
-            self._fetched = True
+        if self._record.spool:
+            self._retrieve(proc)
         path = self.path(proc, stream)
         if path is None:
             return ""
@@ -71,19 +69,40 @@ class Outputs:
             "procid": str(proc),
             **{k.lower(): v for k, v in self.item(proc).items()},
         }
-        if all(name.lower() in values for name in SIMPLE.findall(written)) and "$" not in SIMPLE.sub("", written):
-            name = SIMPLE.sub(lambda found: values[found.group(1).lower()], written)
-            if "/" in name[:1]:
-                return Path(name)
-        return self._asked(proc, ATTRIBUTE[stream])
+        name, folder = (_filled(text, values) for text in (written, self._record.initialdir))
+        if name is None or folder is None:
+            return self._asked(proc, stream)
+        return Path(self._record.directory) / folder / name
 
-    def _asked(self, proc: int, attribute: str) -> Path | None:
-        """Ask the schedd, in its queue and then in its history."""
-        constraint = f"ClusterId == {self._record.cluster} && ProcId == {proc}"
-        ask = client(self._record.pool)
-        rows = ask.query(constraint, [attribute, "Iwd"], limit=1).rows or ask.history(
-            constraint, [attribute, "Iwd"], limit=1
-        )
-        if not rows or not rows[0][0]:
+    def _asked(self, proc: int, stream: str) -> Path | None:
+        """Ask the schedd, in its queue and then in its history, for all jobs at once."""
+        if proc not in self._paths:
+            ask = client(self._record.pool)
+            constraint = f"ClusterId == {self._record.cluster}"
+            rows = ask.query(constraint, ASKED).rows
+            if proc not in {row[0] for row in rows}:
+                rows = [*rows, *ask.history(constraint, ASKED)]
+            self._paths.update({row[0]: row[1:] for row in rows})
+        if proc not in self._paths:
             return None
-        return Path(str(rows[0][1] or "/")) / str(rows[0][0])
+        out, err, folder = self._paths[proc]
+        name = out if stream == "output" else err
+        return Path(str(folder or "/")) / str(name) if name else None
+
+    def _retrieve(self, proc: int) -> None:
+        """Fetch what a spooled job has left with the schedd, once, when it has ended."""
+        if proc in self._fetched:
+            return
+        ask = client(self._record.pool)
+        completed = f"ClusterId == {self._record.cluster} && JobStatus == 4 && StageOutFinish =?= undefined"
+        procs = [row[0] for row in ask.query(completed, ["ProcId"]).rows]
+        if proc in procs:
+            ask.call("retrieve", constraint=completed, within_s=600.0)
+            self._fetched.update(procs)
+
+
+def _filled(text: str, values: dict[str, str]) -> str | None:
+    """Return text with its macros filled in; None where some are not known here."""
+    if any(name.lower() not in values for name in SIMPLE.findall(text)) or "$" in SIMPLE.sub("", text):
+        return None
+    return SIMPLE.sub(lambda found: values[found.group(1).lower()], text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -46,6 +47,8 @@ class Record:
     columns: tuple[str, ...] = field(default=())
     outputs: tuple[str, str] = ("", "")
     """``output`` and ``error`` as written in the description, macros and all."""
+    initialdir: str = ""
+    """As written in the description; relative paths start there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,21 @@ class RunDir:
         return f"{self.output_dir}/$(Process).{stream}"
 
     def write(self, file: Path, text: str) -> None:
-        """Write a file whole or not at all."""
+        """Write a file whole or not at all.
+
+        Raises
+        ------
+        HTCMagicError
+            It cannot be written: no space, or no right to.
+        """
         new = file.with_name(f".{file.name}.new")
-        new.write_text(text)
-        new.replace(file)
+        try:
+            new.write_text(text)
+            new.replace(file)
+        except OSError as error:
+            raise HTCMagicError(
+                f"Cannot write {file}: {error.strerror}.", hint="Make room, or set HTCMAGIC_HOME elsewhere."
+            ) from None
 
     def save(self, record: Record) -> None:
         """Keep what it is."""
@@ -146,10 +160,7 @@ class RunDir:
 
     def discard(self) -> None:
         """Delete it: nothing was sent."""
-        for folder, _, names in os.walk(self.path, topdown=False):
-            for name in names:
-                (Path(folder) / name).unlink(missing_ok=True)
-            Path(folder).rmdir()
+        shutil.rmtree(self.path, ignore_errors=True)
         if self.event_log.parent != self.path:
             self.event_log.unlink(missing_ok=True)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
 
 from htcmagic.errors import HTCMagicError
+from htcmagic.jobs import submission
 from htcmagic.jobs.cluster import Cluster, attach
 from htcmagic.jobs.follower import follower
 from htcmagic.jobs.rundir import Record, RunDir, all_runs
-from htcmagic.pool.client import client
+from htcmagic.pool.client import ANSWER_S, SUBMIT_S, client
 
 
 def clusters(name: str | int | None = None, *, limit: int = 100) -> list[Cluster]:
@@ -61,16 +62,11 @@ def _read(run_dir: RunDir) -> Record | None:
     if record.cluster:
         return record
     try:
-        rows = (
-            client(record.pool)
-            .query(f'HtcmagicRun == "{record.run}"', ["ClusterId", "TotalSubmitProcs", "ProcId"])
-            .rows
-        )
+        found = submission.find(record, client(record.pool))
+        if found is not None:
+            run_dir.save(found)
+        elif time.time() - record.created > SUBMIT_S + ANSWER_S:
+            run_dir.discard()  # nobody can still be sending it
     except HTCMagicError:
         return None
-    if not rows:
-        return None
-    number = max([int(str(rows[0][1] or 0)), *(int(str(row[2])) + 1 for row in rows)])
-    record = replace(record, cluster=int(str(rows[0][0])), procs=number)
-    run_dir.save(record)
-    return record
+    return found

@@ -10,13 +10,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from htcmagic.errors import CellError, HTCMagicError, PoolError
+from htcmagic.errors import (
+    CellError,
+    HTCMagicError,
+    Interrupted,
+    NotAuthorised,
+    PoolError,
+    ScheddUnreachable,
+    SubmitRefused,
+)
 from htcmagic.jobs import description, items
+from htcmagic.jobs.items import Items
 from htcmagic.jobs.rundir import UNIT_SEPARATOR, Record, RunDir
-from htcmagic.pool.client import SUBMIT_S, Client
+from htcmagic.pool.client import ANSWER_S, HEAL_S, SUBMIT_S, Client
 
 SHOWN = 4
 """Problems named in a message; the others are counted."""
+INTERRUPTED_S = 1.0
+"""How long an interrupted submission waits for the schedd to say whether the jobs arrived."""
+AGAIN_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +77,11 @@ class Submission:
     jobs: int | None
     """How many jobs there will be; None where only HTCondor can tell."""
     outputs: tuple[str, str]
+    initialdir: str
     log: str
     name: str
+    listed: Items | None
+    """The items of the description's own queue statement, as far as they are known before it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +114,20 @@ def prepare(
     first_line = options.first_line - len(lines)
     text = "\n".join([*lines, body.text])
     queue = "queue" if over is not None or not body.has_queue else f"queue {body.queue}".rstrip()
-    call: dict[str, Any] = {"queue": queue, "cwd": str(directory), "first_line": first_line}
-    read = client.call("parse", text=text, env=dict(os.environ), **call)
+    call: dict[str, Any] = {"queue": queue, "cwd": str(directory)}
+    read = client.call("parse", text=text, env=dict(os.environ), first_line=first_line, **call)
     keys = {name.lower(): value for name, value in read["keys"].items()}
     _no_undefined(keys, body, read["known"], columns, namespace, options)
     text = "\n".join([text, *_completion(keys, options, client, run_dir, over)])
     rows = over.dicts() if over is not None else None
-    checked = client.call("check", text=text, items=rows, within_s=SUBMIT_S, **call)
+    queue_line = options.first_line + body.text.count("\n") + 1
+    checked = client.call(
+        "check", text=text, items=rows, columns=columns, queue_line=queue_line, within_s=SUBMIT_S, **call
+    )
     if options.checked:
-        _all_there(checked["missing"], keys)
+        _all_there(checked["missing"])
     first = checked["first"]
+    local = client.schedd.local and not options.spool
     return Submission(
         text=text,
         queue=queue,
@@ -122,8 +141,10 @@ def prepare(
             keys.get("output", run_dir.default_output("out")),
             keys.get("error", run_dir.default_output("err")),
         ),
-        log=str(directory / first.get("initialdir", "") / first["log"]) if first.get("log") else "",
+        initialdir=keys.get("initialdir", ""),
+        log=str(directory / first.get("initialdir", "") / first["log"]) if first.get("log") and local else "",
         name=first.get("batch_name", "").strip('"'),
+        listed=_listed(checked["items"]) if over is None else None,
     )
 
 
@@ -136,10 +157,8 @@ def send(submission: Submission, client: Client, run_dir: RunDir, *, spool: bool
 
     Raises
     ------
-    SubmitRefused, ScheddUnreachable, NotAuthorised
-        Nothing was sent.
-    KeyboardInterrupt
-        Nothing was sent.
+    SubmitRefused, ScheddUnreachable, NotAuthorised, Interrupted
+        Nothing was sent; or nobody knows, which the message says.
     """
     record = Record(
         run=run_dir.run,
@@ -149,33 +168,40 @@ def send(submission: Submission, client: Client, run_dir: RunDir, *, spool: bool
         directory=str(submission.directory),
         log=submission.log,
         spool=spool,
-        columns=submission.items.columns if submission.items else (),
+        columns=next((each.columns for each in (submission.items, submission.listed) if each), ()),
         outputs=submission.outputs,
+        initialdir=submission.initialdir,
     )
-    queue = _write(submission, run_dir)
-    run_dir.save(record)
     try:
-        sent = client.call(
-            "submit",
-            within_s=SUBMIT_S,
-            text=submission.text,
-            queue=queue,
-            cwd=record.directory,
-            env=dict(os.environ),
-            mark=run_dir.run,
-            spool=spool,
-        )
-    except (KeyboardInterrupt, PoolError) as error:
-        found = _settle(record, client, run_dir, error)
-        if found is None:
-            raise
-        return Sent(found, ())
-    except HTCMagicError:
+        queue = _write(submission, run_dir)
+        run_dir.save(record)
+    except BaseException:
         run_dir.discard()
         raise
-    record = replace(record, cluster=sent["cluster"], procs=sent["procs"])
-    run_dir.save(record)
-    return Sent(record, tuple(sent["warnings"]))
+    what = {"text": submission.text, "queue": queue, "cwd": record.directory, "mark": run_dir.run, "spool": spool}
+    deadline = time.monotonic() + HEAL_S
+    while True:
+        try:
+            sent = client.call("submit", within_s=SUBMIT_S, again=False, env=dict(os.environ), **what)
+            return _keep(
+                replace(record, cluster=sent["cluster"], procs=sent["procs"]),
+                run_dir,
+                [f"HTCondor warns: {w}" for w in sent["warnings"]],
+            )
+        except (SubmitRefused, NotAuthorised, CellError):
+            run_dir.discard()
+            raise
+        except (KeyboardInterrupt, PoolError) as error:
+            found = _settle(record, client, run_dir, error)
+            if found is not None:
+                return found
+            if not isinstance(error, ScheddUnreachable) or not (client.pool.personal and error.transient):
+                run_dir.discard()
+                raise (Interrupted("Nothing was sent.") if isinstance(error, KeyboardInterrupt) else error) from None
+            if time.monotonic() > deadline:
+                run_dir.discard()
+                raise
+            time.sleep(AGAIN_S)
 
 
 def shown(submission: Submission) -> str:
@@ -195,38 +221,65 @@ def shown(submission: Submission) -> str:
     return "\n".join([*head, *lines, *tail])
 
 
-def _settle(record: Record, client: Client, run_dir: RunDir, error: BaseException) -> Record | None:
-    """Find out, after a submission without an answer, whether the jobs are there."""
+def _settle(record: Record, client: Client, run_dir: RunDir, error: BaseException) -> Sent | None:
+    """Find out, after a submission without an answer, whether the jobs are there; None: they are not.
+
+    Raises
+    ------
+    Interrupted, ScheddUnreachable
+        Nobody can tell now: the record stays and finds its jobs when the schedd answers again.
+    """
+    interrupted = isinstance(error, KeyboardInterrupt)
     try:
-        rows = client.call(
-            "query",
-            within_s=5.0,
-            constraint=f'HtcmagicRun == "{record.run}"',
-            projection=["ClusterId", "TotalSubmitProcs"],
-            limit=1,
-            my_jobs=False,
-        )[0]
-    except (KeyboardInterrupt, HTCMagicError):
-        if isinstance(error, PoolError) and error.transient:
-            run_dir.discard()  # no connection, so nothing left this machine
+        arrived = find(record, client, within_s=INTERRUPTED_S if interrupted else 5.0, again=not interrupted)
+    except (KeyboardInterrupt, PoolError):
+        unknown = "The schedd does not answer, so whether the jobs arrived is not known"
+        hint = "Jobs that did are shown by %condor_jobs as soon as it answers; look there before you send them again."
+        if interrupted:
+            raise Interrupted(f"{unknown}.\n{hint}") from None
+        raise ScheddUnreachable(f"{unknown}: {str(error).partition(chr(10))[0]}", hint=hint) from None
+    if arrived is None:
         return None
+    return _keep(arrived, run_dir, ["The jobs had arrived before the interrupt."] if interrupted else [])
+
+
+def find(record: Record, client: Client, *, within_s: float = ANSWER_S, again: bool = True) -> Record | None:
+    """Look for the jobs of a submission whose answer was lost: in the queue, then among those that have left it."""
+    constraint = f'HtcmagicRun == "{record.run}"'
+    wanted = ["ClusterId", "TotalSubmitProcs", "ProcId"]
+    rows = client.query(constraint, wanted, within_s=within_s, again=again).rows
     if not rows:
-        run_dir.discard()
+        rows = client.call("history", constraint=constraint, projection=wanted, limit=1, within_s=within_s, again=again)
+    if not rows:
         return None
-    cluster = int(rows[0][0])
-    procs = int(rows[0][1] or 0) or len(client.query(f"ClusterId == {cluster}", ["ProcId"]).rows)
-    found = replace(record, cluster=cluster, procs=procs)
-    run_dir.save(found)
-    return found
+    procs = max([int(str(rows[0][1] or 0)), *(int(str(row[2])) + 1 for row in rows)])
+    return replace(record, cluster=int(str(rows[0][0])), procs=procs)
+
+
+def _keep(record: Record, run_dir: RunDir, warnings: list[str]) -> Sent:
+    """Write down what arrived; a full disk must not hide that it did."""
+    try:
+        run_dir.save(record)
+    except HTCMagicError as error:
+        warnings = [*warnings, f"The jobs were sent, but other sessions will not find them. {error.message}"]
+    return Sent(record, tuple(warnings))
+
+
+def _listed(rows: list[dict[str, str]] | None) -> items.Items | None:
+    if not rows:
+        return None
+    columns = tuple(rows[0])
+    return items.Items(columns, [tuple(row.get(column, "") for column in columns) for row in rows])
 
 
 def _write(submission: Submission, run_dir: RunDir) -> str:
     """Write what is sent into the run's folder; return the queue statement to use."""
     queue = submission.queue
     count = "" if submission.count is None else f"{submission.count} "
+    known = submission.items or submission.listed
+    if known is not None:
+        run_dir.write(run_dir.items_file, "".join(UNIT_SEPARATOR.join(row) + "\n" for row in known.rows))
     if submission.items is not None:
-        text = "".join(UNIT_SEPARATOR.join(row) + "\n" for row in submission.items.rows)
-        run_dir.write(run_dir.items_file, text)
         queue = f"queue {count}{','.join(submission.items.columns)} from {run_dir.items_file}"
     elif submission.count is not None:
         queue = f"queue {count}".rstrip()
@@ -297,11 +350,12 @@ def _completion(
 ) -> list[str]:
     """Return lines to add: options, and what the description leaves open."""
     schedd = client.schedd
-    lines = [f"{name} = {value}" for name, value in options.settings.items()]
+    lines = [""]  # in case that the cell ends in a backslash
     if any(items.NOTHING in value for value in keys.values()) or over is not None:
         lines.append("htcmagic_nil =")
     if options.name:
         lines.append(f"batch_name = {items.text_of(options.name, '--name')}")
+    lines += [f"{name} = {value}" for name, value in options.settings.items()]  # again, to win over the cell's
     lines += [f"{name} = {run_dir.default_output(name[:3])}" for name in ("output", "error") if name not in keys]
     if "log" not in keys and schedd.local and not options.spool:
         lines.append(f"log = {run_dir.event_log}")
@@ -314,7 +368,7 @@ def _completion(
     return lines
 
 
-def _all_there(missing: list[tuple[str, str]], keys: Mapping[str, str]) -> None:
+def _all_there(missing: list[tuple[str, str]]) -> None:
     if not missing:
         return
     kind, path = missing[0]
@@ -324,13 +378,14 @@ def _all_there(missing: list[tuple[str, str]], keys: Mapping[str, str]) -> None:
         "folder": f"the executable {path} is a folder.",
         "mode": f"the executable {path} may not be executed.",
         "input": f"the input file {path} does not exist{more}.",
+        "nothing": "the description names no executable.",
     }[kind]
     hint = {
         "mode": f"Allow it: !chmod +x {path}",
+        "nothing": "For example: executable = /bin/echo",
+        "folder": "Name the program in it.",
         "executable": "Relative paths start at the notebook's folder. Only on the worker? transfer_executable = false",
     }.get(kind, "Relative paths start at the notebook's folder. To send the jobs all the same: --no-check")
-    if "executable" not in keys and kind == "executable":
-        said = "the description names no executable."
     raise CellError(said, hint=hint)
 
 

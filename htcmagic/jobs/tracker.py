@@ -14,6 +14,8 @@ HELD, RELEASED, RECONNECT_FAILED, CLUSTER_REMOVE = 12, 13, 24, 36
 BACK_TO_IDLE = frozenset({EVICTED, SHADOW_EXCEPTION, RELEASED, RECONNECT_FAILED})
 
 Event = tuple[int, int, int, float, tuple[object, ...]]
+Seen = tuple[int, int, Hold | None, Exit | None, str]
+"""A job as a poll saw it: proc, ``JobStatus``, hold, exit, reason of removal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,13 @@ class Tracker:
                     changed.add(proc)
         return changed
 
-    def poll(self, rows: Iterable[tuple[int, int, Hold | None, Exit | None, str]]) -> set[int]:
+    def poll(self, rows: Iterable[Seen]) -> set[int]:
         """Take in what a query saw; return the procs that changed.
 
         Parameters
         ----------
-        rows : iterable of tuple
-            ``(proc, JobStatus, hold, exit, reason of removal)``.
+        rows : iterable of Seen
+            What it saw.
         """
         changed = set()
         for proc, status, hold, exited, reason in rows:
@@ -173,7 +175,7 @@ class Tracker:
             self._counts[state] += 1
             self._counts[JobState.IDLE] = self.procs - sum(n for s, n in self._counts.items() if s is not JobState.IDLE)
             return True
-        if before is state or (before.final and state is JobState.IDLE):
+        if before is state or before.final:  # a log that is read anew tells old stories
             return False
         self.states[proc] = state
         self._counts[before] -= 1

@@ -13,6 +13,7 @@ from htcmagic.jobs import commands
 from htcmagic.jobs.description import ASSIGNED, variables
 
 MAGIC = re.compile(r"^\s*%{1,2}(condor\w*)")
+MACRO_BEGUN = re.compile(r"\$\w*\(\s*\w*$")
 SUBMITS = "condor"
 
 
@@ -79,10 +80,13 @@ class Completion:
             return [name for name, value in self._variables() if _looks_like_items(value)]
         if previous == "--dir" or (magic == "condor_submit" and not token.startswith("-")):
             return []
-        return [option for option in self._options(magic) if option.startswith("--") or token.startswith("-")]
+        options = self._options(magic)
+        if token.startswith("-") and not token.startswith("--"):  # HTCondor's spelling
+            return [*options, *(option[1:] for option in options if option.startswith("--"))]
+        return [option for option in options if option.startswith("--")]
 
     def _in_the_body(self, before: str, cell: str, first: str) -> Iterable[str]:
-        if re.search(r"\$\w*\(\s*\w*$", before):
+        if MACRO_BEGUN.search(before):
             return self._macros(cell, first)
         assigned = re.match(r"\s*(\w+)\s*=\s*\S*$", before)
         if assigned:

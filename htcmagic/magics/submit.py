@@ -135,7 +135,7 @@ class SubmitMagics(Magics):
             return None
         sent = submission.send(prepared, client, run_dir, spool=args.spool)
         for warning in sent.warnings:
-            say(f"HTCondor warns: {warning}")
+            say(warning)
         cluster = attach(run_dir, sent.record)
         if args.out:
             self.shell.user_ns[args.out] = cluster

@@ -76,14 +76,17 @@ class Client:
         """Find the schedd anew and ask it who we are."""
         return Schedd(**self.call("locate"))
 
-    def call(self, operation: str, *, within_s: float = ANSWER_S, **arguments: Any) -> Any:
-        """Run one operation of :mod:`.door`; a personal pool gets time to come back when it cannot be reached."""
+    def call(self, operation: str, *, within_s: float = ANSWER_S, again: bool = True, **arguments: Any) -> Any:
+        """Run one operation of :mod:`.door`.
+
+        A personal pool that cannot be reached gets time to come back, unless `again` is false.
+        """
         deadline = time.monotonic() + HEAL_S
         while True:
             try:
                 return self._door.call(operation, self.pool, within_s, arguments)
             except ScheddUnreachable as error:
-                if not (self.pool.personal and error.transient and time.monotonic() < deadline):
+                if not (again and self.pool.personal and error.transient and time.monotonic() < deadline):
                     raise
                 if not personal.is_up():
                     personal.up()
@@ -91,7 +94,15 @@ class Client:
                 time.sleep(0.2)
 
     def query(
-        self, constraint: str, projection: Sequence[str], *, limit: int = -1, my_jobs: bool = False
+        self,
+        constraint: str,
+        projection: Sequence[str],
+        *,
+        limit: int = -1,
+        my_jobs: bool = False,
+        totals: bool = False,
+        within_s: float = ANSWER_S,
+        again: bool = True,
     ) -> QueryResult:
         """Return the jobs in the queue for which `constraint` is true.
 
@@ -105,9 +116,20 @@ class Client:
             Most rows; -1 for all.
         my_jobs : bool
             Only our own, as ``condor_q`` does by default.
+        totals : bool
+            Ask for the schedd's own totals, too.
+        within_s, again
+            As in :meth:`call`.
         """
         rows, summary = self.call(
-            "query", constraint=constraint, projection=list(projection), limit=limit, my_jobs=my_jobs
+            "query",
+            constraint=constraint,
+            projection=list(projection),
+            limit=limit,
+            my_jobs=my_jobs,
+            totals=totals,
+            within_s=within_s,
+            again=again,
         )
         return QueryResult(rows, summary)
 
@@ -252,7 +274,7 @@ def _end(process: subprocess.Popen[bytes], words: IO[bytes]) -> None:
 
 def _environment(pool: Pool) -> dict[str, str] | None:
     if pool.personal:
-        return personal.environment()
+        return {**personal.environment(), "CONDOR_CONFIG": pool.config}
     return {**os.environ, "CONDOR_CONFIG": pool.config} if pool.config else None
 
 

@@ -6,6 +6,7 @@ of an idle pool starts after 18 s and the next after up to 60 s, with these afte
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from htcmagic.pool.programs import Programs
@@ -30,6 +31,7 @@ SEC_PASSWORD_DIRECTORY = $(LOCAL_DIR)/passwords.d
 SEC_TOKEN_SYSTEM_DIRECTORY = $(LOCAL_DIR)/tokens.d
 LOCAL_CONFIG_FILE =
 LOCAL_CONFIG_DIR = $(LOCAL_DIR)/config.d
+USER_CONFIG_FILE =
 COLLECTOR_ADDRESS_FILE = $(LOG)/.collector_address
 SCHEDD_ADDRESS_FILE = $(LOG)/.schedd_address
 STARTD_ADDRESS_FILE = $(LOG)/.startd_address
@@ -67,6 +69,9 @@ ALLOW_ADVERTISE_MASTER = $(POOL_OWNER)
 ALLOW_ADVERTISE_SCHEDD = $(POOL_OWNER)
 ALLOW_ADVERTISE_STARTD = $(POOL_OWNER)
 ALLOW_CLIENT = *
+
+# Jobs have the home folder of the pool's owner, also where that is root under another name
+STARTER_JOB_ENVIRONMENT = "HOME={home}"
 
 # One slot that is cut to size, always willing
 NUM_SLOTS = 1
@@ -112,7 +117,7 @@ SINGULARITY = {apptainer}
 """
 
 
-def render(folder: Path, programs: Programs, *, owner: str, port: int) -> str:
+def render(folder: Path, programs: Programs, *, owner: str, port: int, home: Path) -> str:
     """Return the text of ``condor_config``.
 
     Parameters
@@ -125,6 +130,8 @@ def render(folder: Path, programs: Programs, *, owner: str, port: int) -> str:
         The only user who is let in, as HTCondor's FS authentication names them.
     port : int
         Port of the collector on 127.0.0.1.
+    home : Path
+        The owner's home folder.
     """
     text = TEMPLATE.format(
         folder=folder,
@@ -135,7 +142,14 @@ def render(folder: Path, programs: Programs, *, owner: str, port: int) -> str:
         lib=programs.lib,
         owner=owner,
         port=port,
+        home=_environment_word(home),
     )
     if programs.apptainer is not None:
         text += APPTAINER.format(apptainer=programs.apptainer)
     return text
+
+
+def _environment_word(path: Path) -> str:
+    """Return a value for HTCondor's environment syntax (condor_submit(1), "environment")."""
+    quoted = str(path).replace('"', '""').replace("'", "''")
+    return f"'{quoted}'" if re.search(r"[\s']", quoted) else quoted

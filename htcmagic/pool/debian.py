@@ -228,6 +228,9 @@ def _private_apt(folder: Path, mirror: str, suite: str) -> Path:
         "APT::Sandbox::User": "root",
         "APT::Update::Error-Mode": "any",
         "Debug::NoLocking": "true",
+        "APT::Get::AllowUnauthenticated": "false",
+        "Acquire::AllowInsecureRepositories": "false",
+        "Acquire::AllowDowngradeToInsecureRepositories": "false",
         "Acquire::Retries": "2",
         "Acquire::http::Timeout": "10",
         "Acquire::https::Timeout": "10",
@@ -241,7 +244,8 @@ def _private_apt(folder: Path, mirror: str, suite: str) -> Path:
 
 
 def _apt(apt: Path, *arguments: str, timeout: float = 60, cwd: Path | None = None) -> str:
-    return tools.run("Asking apt", "apt-get", "-qq", "-c", apt, *arguments, timeout=timeout, cwd=cwd)
+    command = ("apt-get", "-qq", "-c", str(apt), *arguments)
+    return tools.run("apt-get", *command, hint="Check the network and try again.", timeout=timeout, cwd=cwd)
 
 
 def _closure(recipe: Recipe, apt: Path, suite: str) -> _Found:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -22,6 +21,7 @@ import htcondor2  # noqa: E402
 from htcmagic.errors import HTCMagicError, NotAuthorised, PoolError, ScheddUnreachable  # noqa: E402
 from htcmagic.pool import wire  # noqa: E402
 from htcmagic.pool.address import Pool  # noqa: E402
+from htcmagic.pool.door_rows import plain, rows_of  # noqa: E402
 
 Answer = Any
 _located: dict[tuple[str, str, str], Any] = {}
@@ -55,6 +55,8 @@ def answer(request: dict[str, Any]) -> tuple[str, Any]:
         OSError,
     ) as error:
         return "error", translate(error, request["pool"], stderr_since(said_before))
+    except Exception as error:  # noqa: BLE001 - the bindings raise whatever they stumble over
+        return "error", PoolError(f"HTCondor's Python bindings stumbled: {type(error).__name__}: {error}.")
 
 
 def stderr_since(offset: int) -> str:
@@ -161,31 +163,30 @@ def locate(pool: Pool) -> Answer:
     }
 
 
-def query(pool: Pool, constraint: str, projection: list[str], limit: int, my_jobs: bool) -> Answer:  # noqa: FBT001
-    """Return rows, and the schedd's totals."""
+def query(pool: Pool, constraint: str, projection: list[str], limit: int, *, my_jobs: bool, totals: bool) -> Answer:
+    """Return rows, and the schedd's totals if wanted."""
     check_expression(constraint)
-    opts = htcondor2.QueryOpts.DefaultMyJobsOnly if my_jobs else htcondor2.QueryOpts.Default
-    ads = schedd_of(pool).query(constraint, projection, limit=limit, opts=opts)
-    return [row_of(ad, projection) for ad in ads], {}
+    schedd = schedd_of(pool)
+    opts = htcondor2.QueryOpt.DefaultMyJobsOnly if my_jobs else htcondor2.QueryOpt.Default
+    ads = schedd.query(constraint, projection, limit=limit, opts=opts)
+    return rows_of(ads, projection), summary(pool, schedd, mine=my_jobs) if totals else {}
 
 
-def row_of(ad: Any, projection: list[str]) -> tuple[object, ...]:
-    """Return an ad's values as plain Python ones."""
-    return tuple(plain(ad.get(name)) for name in projection)
+def summary(pool: Pool, schedd: Any, *, mine: bool) -> dict[str, object]:
+    """Return the schedd's totals: ``Allusers…`` of everybody, ``My…`` of us.
 
-
-def plain(value: Any) -> object:
-    """Return a ClassAd value as int, float, str, bool, None or, for what is left, its text."""
-    if value is None or type(value) in {int, float, str, bool}:
-        return value
-    if isinstance(value, classad2.Value):
-        return None
-    if isinstance(value, classad2.ExprTree):
-        with contextlib.suppress(classad2.ClassAdException, RuntimeError, ValueError):
-            simple = value.eval()
-            if type(simple) in {int, float, str, bool}:
-                return simple
-    return str(value)
+    The owner of a personal pool is its queue superuser, for whom ``condor_q`` has no totals of their own.
+    """
+    ads = schedd.query("false", opts=htcondor2.QueryOpt.SummaryOnly)
+    told = {name: plain(ads[0][name], ads[0]) for name in ads[0]} if ads else {}
+    if mine and not pool.personal:
+        user = htcondor2.ping(location(pool), "WRITE").get("MyRemoteUserName", "")
+        records = schedd.queryUserAds(f'User == "{user}"')
+        record = {name: plain(records[0][name]) for name in records[0]} if records else {}
+        told["MyName"] = user
+        for state in ("Jobs", "Idle", "Running", "Held", "Removed", "Completed", "Suspended"):
+            told[f"My{state}"] = record.get(f"Num{state}", 0)
+    return told
 
 
 def check_expression(text: str) -> None:
@@ -203,7 +204,7 @@ def history(pool: Pool, constraint: str, projection: list[str], limit: int) -> A
     """Return rows of jobs that have left the queue."""
     check_expression(constraint)
     ads = schedd_of(pool).history(constraint, projection, match=limit)
-    return [row_of(ad, projection) for ad in ads]
+    return rows_of(list(ads), projection)
 
 
 def act(pool: Pool, action: str, spec: str | list[str], reason: str) -> Answer:

@@ -10,7 +10,7 @@ import htcondor2
 
 from htcmagic.errors import PoolError
 
-_logs: dict[str, Any] = {}
+_logs: dict[int, Any] = {}
 _Type = htcondor2.JobEventType
 DETAILS: dict[Any, tuple[str, ...]] = {
     _Type.EXECUTE: ("ExecuteHost", "SlotName"),
@@ -26,22 +26,24 @@ DETAILS: dict[Any, tuple[str, ...]] = {
 Event = tuple[int, int, int, float, tuple[Any, ...]]
 
 
-def events(_pool: object, path: str, *, restart: bool = False) -> list[Event]:
+def events(_pool: object, path: str, *, reader: int, restart: bool = False) -> list[Event]:
     """Return events not yet returned: ``(type number, cluster, proc, time, details)``.
 
     Parameters
     ----------
     path : str
         The log.
+    reader : int
+        Who reads: each has a place of its own in the log, since several clusters may share one.
     restart : bool
         Read it from its beginning.
     """
     if restart:
-        forget(None, path)
-    log = _logs.get(path)
+        forget(None, reader)
+    log = _logs.get(reader)
     if log is None:
         try:
-            log = _logs[path] = htcondor2.JobEventLog(path)
+            log = _logs[reader] = htcondor2.JobEventLog(path)
         except htcondor2.HTCondorException:
             raise PoolError(f"The event log {path} cannot be read.", transient=True) from None
     new = []
@@ -59,7 +61,7 @@ def events(_pool: object, path: str, *, restart: bool = False) -> list[Event]:
                 )
             )
     except htcondor2.HTCondorException:
-        forget(None, path)
+        forget(None, reader)
         raise PoolError(f"The event log {path} is damaged.") from None
     return new
 
@@ -73,9 +75,9 @@ def door_value(event: Any, name: str) -> Any:
     return value if type(value) in {int, float, str, bool} else None if value is None else str(value)
 
 
-def forget(_pool: object, path: str) -> None:
-    """Close a log."""
-    log = _logs.pop(path, None)
+def forget(_pool: object, reader: int) -> None:
+    """Close a reader's log."""
+    log = _logs.pop(reader, None)
     if log is not None:
         log.close()
 

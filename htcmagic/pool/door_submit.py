@@ -17,9 +17,14 @@ from htcmagic.pool import door
 from htcmagic.pool.address import Pool
 
 QUEUED_BY_SCRIPT = re.compile(r"\|\s*$")
+FOREACH = re.compile(r"\b(?:in|from|matching)\b", re.IGNORECASE)
 SLICE = re.compile(r"\bfrom\s+\[([^\]]*)\]|\b(?:in|matching\s+\w*)\s+\[([^\]]*)\]", re.IGNORECASE)
 COMMAND_INCLUDE = re.compile(r"^\s*include\s+command\b", re.IGNORECASE)
 MACRO = re.compile(r"\$(?:\w+)?\(\s*(\w+)")
+FILES = frozenset({"executable", "input", "transfer_input_files", "initialdir"})
+"""Commands that name files on this machine."""
+NOT_YET = frozenset({"cluster", "clusterid", "submit_time"})
+"""Macros without a value before submission."""
 CHECKED_UNIVERSES = {"", "vanilla", "local", "scheduler", "parallel", "container", "docker"}
 
 
@@ -32,11 +37,16 @@ class Verbatim(htcondor2.Submit):  # type: ignore[misc]
 
     def __init__(self, text: str, queue: str, mark: str) -> None:
         super().__init__(f"{text}\n{queue}\n")
+        self._queue = queue[len("queue") :].strip()
         self._pair = (f"{text}\nMY.HtcmagicRun", f'"{mark}"')
 
     def items(self) -> Any:
         """Return the one pair."""
         return [self._pair]
+
+    def getQArgs(self) -> str:  # noqa: N802 - the bindings' name
+        """Return the queue statement's arguments with all of their list: the bindings forget its first line."""
+        return self._queue
 
 
 def enter(cwd: str, env: dict[str, str] | None) -> None:
@@ -103,25 +113,56 @@ def syntax_error(text: str, said: str, first_line: int) -> CellError:
 
 
 def items_of(submit: Any, queue: str) -> list[dict[str, str]] | None:
-    """Return the items of the description's own queue statement; None where only submitting can tell."""
+    """Return the items of the description's own queue statement, [] without any; None where only submitting can tell.
+
+    Raises
+    ------
+    ValueError
+        The statement cannot be read, or gives no items.
+    """
     if QUEUED_BY_SCRIPT.search(queue):
         return None
-    data = submit.itemdata()
+    try:
+        data = submit.itemdata()
+    except ValueError as error:
+        if str(error) != "invalid qargs":
+            raise
+        return None  # the bindings do not show us lists with empty lines; submission takes them
     if data is None:
+        if FOREACH.search(queue):
+            raise ValueError("it gives no items, so there is no job to send")
         return []
     rows = [row if isinstance(row, dict) else {"Item": row} for row in data]
     found = SLICE.search(queue)
     if found:
         parts = (found.group(1) or found.group(2) or "").split(":")
         numbers = [int(part) if part.strip() else None for part in parts]
-        rows = rows[slice(*numbers)] if len(numbers) > 1 else rows[numbers[0] :][:1] if numbers[0] is not None else rows
+        rows = rows[slice(*numbers)] if len(numbers) > 1 else rows[numbers[0] :]
+    if not rows:
+        raise ValueError("the slice leaves no items, so there is no job to send")
     return rows
 
 
 def check(
-    _pool: Pool, text: str, queue: str, cwd: str, *, items: list[dict[str, str]] | None, first_line: int = 1
+    _pool: Pool,
+    text: str,
+    queue: str,
+    cwd: str,
+    *,
+    items: list[dict[str, str]] | None,
+    columns: tuple[str, ...] = (),
+    queue_line: int = 1,
 ) -> dict[str, Any]:
     """Look for what would fail later: a bad queue statement, no executable, files that are not there.
+
+    Parameters
+    ----------
+    items : list of dict or None
+        The items, where they do not come from the queue statement.
+    columns : tuple of str
+        Names of the macros that items give values to.
+    queue_line : int
+        Line of the queue statement, for messages.
 
     Returns
     -------
@@ -129,7 +170,7 @@ def check(
         ``items``: the items (None: unknown); ``first``: values expanded for the first item; ``missing``: problems
         found, as pairs of a kind and a path.
     """
-    os.chdir(cwd)
+    enter(cwd, None)
     submit = htcondor2.Submit(f"{text}\n{queue}\n")
     if items is None:
         try:
@@ -138,29 +179,39 @@ def check(
             reason = re.sub(r" on line \d+$", "", str(error))
             raise CellError(
                 f"{queue.splitlines()[0]}: {reason}.",
-                line=first_line + text.count("\n") + 1,
+                line=queue_line,
                 hint="For example: queue 5, queue x in (a, b), queue x,y from items.txt, queue f matching files *.dat",
             ) from None
     first: dict[str, str] = {}
     missing: dict[tuple[str, str], None] = {}
-    for row in expansions(submit, items or [{}]):
+    known = {name.lower() for name in ((items or [{}])[0])}
+    unknown = {name.lower() for name in columns} - known | NOT_YET
+    doubtful = {key.lower() for key in submit if key.lower() in FILES and depends(submit, [key], unknown)}
+    for row in expansions(submit, items or [{}], known):
         first = first or row
-        missing.update(dict.fromkeys(absent(row, Path(cwd))))
+        missing.update(dict.fromkeys(absent(first | row, Path(cwd), doubtful)))
     return {"items": items, "first": first, "missing": list(missing)}
 
 
-def expansions(submit: Any, items: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+def expansions(submit: Any, items: list[dict[str, str]], columns: set[str]) -> Iterator[dict[str, str]]:
     """Yield the description's values, expanded item by item; only once where no item matters to the files named."""
     keys = list(submit)
-    columns = {name.lower() for name in items[0]} if items else set()
-    wanted = [key for key in keys if key.lower() in {"executable", "input", "transfer_input_files", "initialdir"}]
+    wanted = [key for key in keys if key.lower() in FILES]
     for number, row in enumerate(items):
         for name, value in row.items():
             submit[name] = value
         names = keys if number == 0 else wanted
-        yield {key.lower(): submit.expand(key) for key in names if submit.get(key) and key.lower() not in columns}
+        yield {key.lower(): expanded(submit, key) for key in names if submit.get(key) and key.lower() not in columns}
         if number == 0 and not depends(submit, wanted, columns):
             return
+
+
+def expanded(submit: Any, key: str) -> str:
+    """Return a value with its macros filled in; the bindings raise where nothing is left of it."""
+    try:
+        return str(submit.expand(key))
+    except KeyError:
+        return ""
 
 
 def depends(submit: Any, wanted: list[str], columns: set[str]) -> bool:
@@ -177,16 +228,20 @@ def depends(submit: Any, wanted: list[str], columns: set[str]) -> bool:
     return False
 
 
-def absent(row: dict[str, str], cwd: Path) -> Iterator[tuple[str, str]]:
-    """Yield what one job needs from this machine and does not find."""
+def absent(row: dict[str, str], cwd: Path, doubtful: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield what one job needs from this machine and does not find; values of `doubtful` are not known yet."""
     universe = row.get("universe", "").strip().lower()
     contained = universe in {"container", "docker"} or "container_image" in row or "docker_image" in row
     initial = cwd / row.get("initialdir", "")
     program = row.get("executable", "").strip()
     transferred = row.get("transfer_executable", "true").strip().lower() not in {"false", "0", "no"}
-    if program and "$$" not in program and transferred and universe in CHECKED_UNIVERSES and not contained:
+    if "executable" not in doubtful and universe in CHECKED_UNIVERSES and not contained and "$$" not in program:
         path = cwd / program
-        if not path.exists():
+        if not program:
+            yield "nothing", ""
+        elif not transferred:
+            pass
+        elif not path.exists():
             yield "executable", program
         elif path.is_dir():
             yield "folder", program
@@ -194,7 +249,9 @@ def absent(row: dict[str, str], cwd: Path) -> Iterator[tuple[str, str]]:
             yield "mode", program
     stdin = row.get("input", "").strip()
     names = [part.strip().strip('"') for part in row.get("transfer_input_files", "").split(",")]
-    for name in [stdin, *names]:
+    if "initialdir" in doubtful:
+        return
+    for name in [*([stdin] * ("input" not in doubtful)), *(names * ("transfer_input_files" not in doubtful))]:
         if name and "$$" not in name and "://" not in name and not (initial / name).exists():
             yield "input", name
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import pwd
+import random
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htcmagic.errors import HTCMagicError, PoolError
-from htcmagic.pool import configuration, places, programs
-from htcmagic.pool.keeper import sweep
+from htcmagic.pool import configuration, keeper, places, programs
+from htcmagic.pool.identity import CONTAINED, identity
 
+PORTS = (20000, 32000)
 START_S = 30.0
 """How long the daemons may take to come up; 0.3 to 3 s were seen."""
 STOP_S = 20.0
@@ -40,14 +43,6 @@ class Status:
     """Whether its daemons and jobs live in a namespace that dies with them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who runs the daemons, and by which prefix command."""
-
-    name: str
-    prefix: tuple[str, ...]
-
-
 def config_file() -> Path:
     """Return the path of the pool's ``condor_config``."""
     return places.pool_dir() / "condor_config"
@@ -66,9 +61,9 @@ def status() -> Status:
         up=pid is not None,
         folder=folder,
         keeper_pid=pid,
-        collector=_first_line(folder / "log" / ".collector_address") if pid else "",
-        schedd=_first_line(folder / "log" / ".schedd_address") if pid else "",
-        contained=bool(pid) and "unshare" in _first_line(folder / "command"),
+        collector=_first_line(folder / "log" / ".collector_address") if pid is not None else "",
+        schedd=_first_line(folder / "log" / ".schedd_address") if pid is not None else "",
+        contained=pid is not None and " ".join(CONTAINED) in _first_line(folder / "command"),
     )
 
 
@@ -104,13 +99,12 @@ def up(report: Report = lambda _line: None) -> Status:
     HTCMagicError
         The folder cannot be written.
     """
-    if is_up():
-        return _await_ready(report)
-    folder = places.private(places.pool_dir())
-    with _locked(folder / ".up.lock"):
-        if not is_up():
-            _prepare_and_start(folder, report)
-        return _await_ready(report)
+    folder = places.pool_dir()
+    if not is_up():
+        with _locked(folder / ".up.lock"):
+            if not is_up():
+                _prepare_and_start(folder, report)
+    return _await_ready(folder)
 
 
 def down(*, purge: bool = False) -> bool:
@@ -132,13 +126,8 @@ def down(*, purge: bool = False) -> bool:
     with _locked(folder / ".up.lock"):
         pid = _keeper_pid()
         if pid is not None:
-            os.kill(pid, 15)
-            deadline = time.monotonic() + STOP_S
-            while is_up():
-                if time.monotonic() > deadline:
-                    raise PoolError(f"The pool's keeper, process {pid}, does not end.", hint=f"End it: kill -9 {pid}")
-                time.sleep(0.02)
-        sweep(folder)
+            _end(pid)
+        keeper.sweep(folder)
         if purge:
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -162,29 +151,31 @@ def run(command: list[str]) -> int:
         raise HTCMagicError(f"{command[0]} cannot be executed.") from None
 
 
-def tail_of_logs(lines: int = 5) -> str:
-    """Return the last lines of the master's log, for an error message."""
-    try:
-        text = (places.pool_dir() / "log" / "MasterLog").read_text(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
+def _end(pid: int) -> None:
+    """Tell the keeper to end, and wait until it has."""
+    deadline = time.monotonic() + STOP_S
+    with contextlib.suppress(OSError):
+        if b"htcmagic.pool.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes():  # not so inside of a job of the pool
+            os.kill(pid, signal.SIGTERM)
+    while is_up():
+        if time.monotonic() > deadline:
+            raise PoolError(f"The pool's keeper, process {pid}, does not end.", hint=f"End it: kill -9 {pid}")
+        time.sleep(0.02)
 
 
 def _prepare_and_start(folder: Path, report: Report) -> None:
     found = programs.find() or programs.install(report=report)
-    who = _identity()
+    who = identity()
     for name in FOLDERS:
         places.private(folder / name)
-    sweep(folder)
-    text = configuration.render(folder, found, owner=who.name, port=_port(folder))
+    keeper.sweep(folder)
+    text = configuration.render(folder, found, owner=who.name, port=_port(folder), home=Path.home())
     _write(folder / "condor_config", text)
     command = [*who.prefix, str(found.program("condor_master")), "-f"]
     _write(folder / "command", " ".join(command) + "\n")
     report(f"Starting a personal HTCondor pool ({found.version}) in {folder}.")
-    for address in (folder / "log").glob(".*_address"):
-        address.unlink(missing_ok=True)
-    with (folder / "log" / "KeeperLog").open("ab") as log:
+    keeper.forget_addresses(folder)
+    with (folder / "log" / "KeeperLog").open("wb") as log:
         subprocess.run(
             [sys.executable, "-m", "htcmagic.pool.keeper", str(folder), "--", *command],
             stdin=subprocess.DEVNULL,
@@ -197,20 +188,38 @@ def _prepare_and_start(folder: Path, report: Report) -> None:
         )
 
 
-def _await_ready(report: Report) -> Status:
+def _await_ready(folder: Path) -> Status:
     """Wait until the schedd has written its address; it takes jobs from then on."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         now = status()
-        if now.up and now.schedd.startswith("<") and now.collector.startswith("<"):
+        if now.schedd.startswith("<") and now.collector.startswith("<"):
             return now
+        if not now.up:
+            raise PoolError(
+                f"The personal pool cannot start: {_reason(folder)}.",
+                hint="Mend that and try again: htc-pool up; more: htc-pool logs",
+            )
         time.sleep(0.02)
-    for line in tail_of_logs().splitlines():
-        report(line)
     raise PoolError(
-        f"The personal pool did not come up within {START_S:.0f} s.",
+        f"The personal pool did not come up within {START_S:.0f} s: {_reason(folder)}.",
         hint="See why: htc-pool logs; try again: htc-pool down; htc-pool up",
     )
+
+
+def _reason(folder: Path) -> str:
+    """Return in one line why the daemons do not run, as far as HTCondor tells."""
+    said = _text(folder / "log" / "KeeperLog").strip()
+    wrong = re.search(r"^Configuration Error Line (\d+) while reading config source (.*)$", said, re.MULTILINE)
+    if wrong:
+        detail = re.sub(r"^(Config source )?Error( .*?, Line \d.*?)?: ", "", said.partition("\n")[0])
+        detail = "" if detail == wrong[0] else f" ({detail})"
+        return f"line {wrong[1]} of {wrong[2]} is wrong{detail}"
+    log = _text(folder / "log" / "MasterLog").rpartition("STARTING UP")[2]
+    failed = re.findall(r'ERROR "(.*)" at line|(The \S+ \(pid \d+\) (?:exited|was killed|died).*)', log)
+    if failed:
+        return "".join(failed[-1]).rstrip(".")
+    return said.rpartition("\n")[2] or "its log does not say why"
 
 
 def _daemon_environment() -> dict[str, str]:
@@ -219,86 +228,56 @@ def _daemon_environment() -> dict[str, str]:
     return {**environment(kept), "HTCMAGIC_POOL_DAEMON": "1", "PYTHONPATH": package_root}
 
 
-def _identity() -> Identity:
-    """Decide who runs the daemons.
-
-    HTCondor refuses jobs of root. In a user namespace root outside is somebody ordinary inside, and stays the
-    only one whom the daemons see as that somebody: every other user of the machine shows up as the overflow id.
-    """
-    uid = os.getuid()
-    if uid != 0:
-        try:
-            name = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            raise PoolError(
-                f"User id {uid} has no name on this machine, so HTCondor cannot know you.",
-                hint="Add a line for it to /etc/passwd.",
-            ) from None
-        return Identity(name, _namespace(("--map-current-user",)))
-    somebody = min(
-        (entry for entry in pwd.getpwall() if 0 < entry.pw_uid < 65534),
-        key=lambda entry: (entry.pw_uid < 1000, entry.pw_uid),
-    )
-    prefix = _namespace((f"--map-user={somebody.pw_uid}", f"--map-group={somebody.pw_gid}"))
-    if not prefix:
-        raise PoolError(
-            "HTCondor runs no jobs of root, and this machine allows no user namespaces to work around that.",
-            hint="Be an ordinary user, or allow user namespaces (in Docker: --security-opt seccomp=unconfined).",
-        )
-    return Identity(somebody.pw_name, prefix)
-
-
-def _namespace(mapping: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command that puts a program into namespaces that die with it; empty where not allowed."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        return ()
-    prefix = (unshare, "--user", *mapping, "--pid", "--fork", "--kill-child", "--mount-proc")
-    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
-    return prefix if tried.returncode == 0 else ()
-
-
 def _port(folder: Path) -> int:
-    """Return a free port for the collector: the last one if it is still free, so that addresses stay true."""
+    """Return a port for the collector: the last one if it is free, so that addresses stay true.
+
+    It is none that Linux gives to outgoing connections, so it stays free while the pool is down.
+    """
     file = folder / "port"
-    with contextlib.suppress(OSError, ValueError), socket.socket() as probe:
-        port = int(_first_line(file))
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-        return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    _write(file, f"{port}\n")
-    return port
+    wanted = [random.randrange(*PORTS) for _ in range(100)]  # noqa: S311 - nothing secret
+    with contextlib.suppress(ValueError):
+        wanted.insert(0, int(_first_line(file)))
+    for port in wanted:
+        with contextlib.suppress(OSError, OverflowError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            _write(file, f"{port}\n")
+            return port
+    raise PoolError("There is no free port on 127.0.0.1.", hint="See who listens: ss -tln")
 
 
 def _keeper_pid() -> int | None:
-    file = places.pool_dir() / "keeper.lock"
-    try:
-        with file.open("r+b") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with contextlib.suppress(ValueError):
-            return int(_first_line(file))
-        return 0
-    except OSError:
-        pass
-    return None
+    return keeper.holder(places.pool_dir())
 
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    with file.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """Hold a lock on a file below the pool's folder, which may be purged while we wait for it."""
+    while True:
+        places.private(file.parent)
+        with file.open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _same(lock.fileno(), file):
+                yield
+                return
+
+
+def _same(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _first_line(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace").partition("\n")[0]
-    except OSError:
-        return ""
+    return _text(file).partition("\n")[0]
 
 
 def _write(file: Path, text: str) -> None:

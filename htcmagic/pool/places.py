@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -28,7 +29,10 @@ def home() -> Path:
     if named:
         return Path(named).expanduser().absolute()
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "htcmagic"
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "share") / "htcmagic"
+    except RuntimeError:
+        raise HTCMagicError("You have no home folder.", hint="Set HTCMAGIC_HOME to a folder of your own.") from None
 
 
 def programs_dir() -> Path:
@@ -71,7 +75,7 @@ def file_system(path: Path) -> str:
     best = ("", "")
     for line in mounts:
         _, point, kind, *_ = line.split()
-        point = point.encode().decode("unicode_escape")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best[0]):
             best = (point, kind)
@@ -95,8 +99,8 @@ def private(path: Path) -> Path:
         if path.parent.name.startswith("htcmagic-"):
             private(path.parent)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = path.lstat()
-        if info.st_uid != os.getuid() or not stat.S_ISDIR(info.st_mode):
+        info = path.stat()
+        if {info.st_uid, path.lstat().st_uid} != {os.getuid()} or not stat.S_ISDIR(info.st_mode):
             raise HTCMagicError(f"{path} belongs to somebody else.", hint="Set HTCMAGIC_HOME to a folder of your own.")
         if stat.S_IMODE(info.st_mode) & 0o077:
             path.chmod(0o700)

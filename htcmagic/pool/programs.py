@@ -185,8 +185,10 @@ def _apptainer() -> Path | None:
 
 def _unpacked(recipe: debian.Recipe) -> list[Path]:
     """Return the prefixes of a recipe, newest version first, that lie where they were made for."""
-    name = recipe.packages[0]
-    found = [path for path in places.programs_dir().glob(f"{name}-[0-9]*") if _note(path)[1:] == [str(path)]]
+    folder, name = places.programs_dir(), recipe.packages[0]
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return []
+    found = [path for path in folder.glob(f"{name}-[0-9]*") if _note(path)[1:] == [str(path)]]
     return sorted(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)], reverse=True)
 
 
@@ -206,12 +208,12 @@ def _to_ourselves(report: Callable[[str], None]) -> Iterator[Path]:
         with (folder / ".lock").open("a") as lock:
             _lock(lock.fileno(), report)
             for left in folder.glob(f"{_TEMPORARY}*"):
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
             work = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
             try:
                 yield work
             finally:
-                shutil.rmtree(work, ignore_errors=True)
+                _remove(work)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise InstallError(
@@ -222,6 +224,15 @@ def _to_ourselves(report: Callable[[str], None]) -> Iterator[Path]:
         raise
     except HTCMagicError as error:
         raise InstallError(error.message, hint=error.hint) from None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a work folder, though programs of a killed installation may still be writing into it for a moment."""
+    for _ in range(30):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _lock(descriptor: int, report: Callable[[str], None]) -> None:

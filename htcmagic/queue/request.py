@@ -44,7 +44,7 @@ class Client(Protocol):
     def schedd(self) -> Schedd: ...  # noqa: D102
 
     def query(  # noqa: D102
-        self, constraint: str, projection: Sequence[str], *, limit: int = -1, my_jobs: bool = False
+        self, constraint: str, projection: Sequence[str], *, my_jobs: bool = False, totals: bool = False
     ) -> Answer: ...
 
 
@@ -107,7 +107,7 @@ def request(
 
 def run(client: Client, request: Request) -> QueueTable:
     """Ask, and return the answer as a table."""
-    answer = client.query(request.constraint, request.projection, my_jobs=request.my_jobs)
+    answer = client.query(request.constraint, request.projection, my_jobs=request.my_jobs, totals=True)
     rows = sorted(answer.rows, key=itemgetter(0, 1))
     summary = dict(answer.summary)
     mine = totals(summary, "My") if request.my_jobs else None

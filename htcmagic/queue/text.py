@@ -110,9 +110,9 @@ class _Once(dict[Any, str]):
 
 def command_of(program: object, v1: object, v2: object, description: object, match: object) -> str:
     """Return what condor_q calls CMD: the program's name and arguments, or the job's description."""
-    for text in (match, description):
-        if text and isinstance(text, str):
-            return f"({text})"
+    description = words(match if isinstance(match, str) else description)
+    if description:
+        return f"({description})"
     if not isinstance(program, str):
         return ""
     name = program_name(program)

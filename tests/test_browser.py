@@ -1,0 +1,129 @@
+"""The magics in a real JupyterLab in a real browser: the live bar, the table, TAB."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CELLS = [
+    "%load_ext htcmagic\nimport time\ngrid = [{'x': x, 'y': y} for x in range(4) for y in range(3)]",
+    "%%condor --over grid --name scan -o scan\nexecutable = /bin/sh\n"
+    "arguments  = \"-c 'sleep 1.$(y); echo $(x) $(y)'\"\nrequest_memory = 256MB\nqueue",
+    "%condor_q",
+    "time.sleep(2); scan.wait(90); print('all', len(scan), 'ended')",
+]
+
+
+@pytest.fixture(scope="module")
+def page(pool, tmp_path_factory):
+    """Open a notebook in JupyterLab."""
+    from playwright.sync_api import sync_playwright
+
+    folder = tmp_path_factory.mktemp("lab")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "scan.ipynb")
+    settings = folder / ".lab" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ip=127.0.0.1",
+    ]
+    command += [
+        f"--IdentityProvider.token={token}",
+        "--LabApp.news_url=None",
+        "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={folder}",
+    ]
+    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / ".lab")}
+    chromium = shutil.which("chromium")
+    assert chromium, "Chromium is missing: apt-get install chromium"
+    with (folder / "lab.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=env) as server:
+        try:
+            wait_for_server(f"http://127.0.0.1:{port}/api?token={token}")
+            with sync_playwright() as driver:
+                browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+                opened = browser.new_page(viewport={"width": 1160, "height": 560}, device_scale_factor=1.5)
+                opened.goto(f"http://127.0.0.1:{port}/doc/tree/scan.ipynb?token={token}")
+                opened.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60000)
+                opened.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", timeout=60000)
+                yield opened
+                browser.close()
+        finally:
+            server.terminate()
+
+
+def wait_for_server(url):
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(url):  # noqa: S310 - our own server
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail("JupyterLab does not come up")
+
+
+def test_the_bar_lives_while_another_cell_runs(page):
+    page.locator(".jp-Notebook .jp-CodeCell").first.click()
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells') && 0")
+    bar = page.locator(".htcmagic-cluster").first
+
+    bar.wait_for(timeout=60000)
+    seen = set()
+    for _ in range(1200):
+        seen.add(bar.inner_text().replace("\xa0", " "))
+        picture = os.environ.get("HTCMAGIC_PICTURE")
+        if picture and any("6 done" in text for text in seen):
+            page.screenshot(path=picture)
+            os.environ.pop("HTCMAGIC_PICTURE")
+        if any("12 done" in text for text in seen):
+            break
+        time.sleep(0.05)
+    assert any("running" in text and "done" in text for text in seen), seen
+    assert any("12 done" in text for text in seen), seen
+    page.get_by_text("all 12 ended").wait_for(timeout=30000)
+
+
+def test_the_queue_is_a_table(page):
+    table = page.locator(".jp-OutputArea-output table").first
+    assert "BATCH_NAME" in table.inner_text()
+    assert "scan" in table.inner_text()
+
+
+def test_tab_offers_submit_commands(page):
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.type("%%condor\nrequest_m")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("text=request_memory", timeout=20000)
+    assert "request_memory" in page.locator(".jp-CodeCell").last.inner_text() + page.locator("body").inner_text()

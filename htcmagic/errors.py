@@ -139,7 +139,7 @@ class TimedOut(HTCMagicError, TimeoutError):  # noqa: N818
     """Something was not over when the time to wait for it was."""
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818
+class Interrupted(KeyboardInterrupt):
     """The user interrupted us; the text says what became of the work."""
 
     def _render_traceback_(self) -> list[str]:

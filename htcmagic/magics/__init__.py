@@ -7,11 +7,11 @@ from typing import Any
 
 def register(shell: Any) -> None:
     """Register every magics class, and the completion."""
-    from htcmagic.magics.completion import Completion  # noqa: PLC0415
-    from htcmagic.magics.jobs import JobsMagics  # noqa: PLC0415
-    from htcmagic.magics.pool import PoolMagics  # noqa: PLC0415
-    from htcmagic.magics.queue import QueueMagics  # noqa: PLC0415
-    from htcmagic.magics.submit import SubmitMagics  # noqa: PLC0415
+    from htcmagic.magics.completion import Completion
+    from htcmagic.magics.jobs import JobsMagics
+    from htcmagic.magics.pool import PoolMagics
+    from htcmagic.magics.queue import QueueMagics
+    from htcmagic.magics.submit import SubmitMagics
 
     shell.register_magics(SubmitMagics, QueueMagics, JobsMagics, PoolMagics)
     Completion.install(shell)
@@ -19,6 +19,6 @@ def register(shell: Any) -> None:
 
 def unregister(shell: Any) -> None:
     """Take the completion away."""
-    from htcmagic.magics.completion import Completion  # noqa: PLC0415
+    from htcmagic.magics.completion import Completion
 
     Completion.remove(shell)

@@ -9,9 +9,6 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
-from htcmagic.jobs import commands
-from htcmagic.jobs.description import ASSIGNED, variables
-
 MAGIC = re.compile(r"^\s*%{1,2}(condor\w*)")
 MACRO_BEGUN = re.compile(r"\$\w*\(\s*\w*$")
 SUBMITS = "condor"
@@ -86,6 +83,8 @@ class Completion:
         return [option for option in options if option.startswith("--")]
 
     def _in_the_body(self, before: str, cell: str, first: str) -> Iterable[str]:
+        from htcmagic.jobs import commands
+
         if MACRO_BEGUN.search(before):
             return self._macros(cell, first)
         assigned = re.match(r"\s*(\w+)\s*=\s*\S*$", before)
@@ -96,6 +95,9 @@ class Completion:
         return (*commands.COMMANDS, *commands.STATEMENTS) if re.match(r"\s*\w*$", before) else ()
 
     def _macros(self, cell: str, first: str) -> Iterable[str]:
+        from htcmagic.jobs import commands
+        from htcmagic.jobs.description import ASSIGNED, variables
+
         lines = cell.split("\n")[1:]
         own = [m.group(1) for line in lines if (m := ASSIGNED.match(line)) and m.group(1) not in commands.COMMANDS]
         queued = [

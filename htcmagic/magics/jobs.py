@@ -7,26 +7,25 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.errors import HTCMagicError
-from htcmagic.jobs import display, store
-from htcmagic.jobs.cluster import Cluster
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
-from htcmagic.magics.waiting import wait_for
-from htcmagic.pool.resolve import connect
+
+if TYPE_CHECKING:
+    from htcmagic.jobs.cluster import Cluster
 
 ID = re.compile(r"\d+(\.\d+)?\Z")
 USER = re.compile(r"[\w.@-]+\Z")
 DONE_TO = {"Remove": "marked for removal", "Hold": "held", "Release": "released"}
 
 
-class ClusterList(Sequence[Cluster]):
+class ClusterList(Sequence["Cluster"]):
     """Clusters that this user sent, newest first."""
 
     def __init__(self, clusters: list[Cluster]) -> None:
@@ -39,9 +38,13 @@ class ClusterList(Sequence[Cluster]):
         return self._clusters[index]
 
     def __repr__(self) -> str:
+        from htcmagic.jobs import display
+
         return "\n".join(display.line(cluster) for cluster in self) or "You have sent nothing yet: see %%condor?"
 
     def _repr_html_(self) -> str:
+        from htcmagic.jobs import display
+
         if not self._clusters:
             return f"<p>{escape(repr(self))}</p>"
         return "".join(display.html(cluster) for cluster in self)
@@ -82,6 +85,8 @@ class JobsMagics(Magics):
 
             In [2]: import htcmagic; scan = htcmagic.cluster("scan")
         """
+        from htcmagic.jobs import store
+
         args = parse(self.condor_jobs, line)
         return ClusterList(store.clusters(args.name, limit=args.limit))
 
@@ -131,18 +136,22 @@ class JobsMagics(Magics):
         "what",
         nargs="+",
         metavar="LOG|CLUSTER",
-        help="an event log, as condor_wait takes; or a cluster id or batch name",
+        help="an event log, as condor_wait takes; or a cluster: its id, batch name or variable",
     )
     @argument("--wait", type=float, metavar="SECONDS", help="give up after this long")
     def condor_wait(self, line: str) -> None:
-        """Wait until jobs have ended: those of an event log (and ids in it), of a cluster id, or of a batch name.
+        """Wait until jobs have ended: those of an event log (and ids in it), or clusters by id, batch name or variable.
 
         Example::
 
             In [1]: %condor_wait scan
         """
+        from htcmagic.jobs import display
+        from htcmagic.magics.waiting import wait_for
+
         args = parse(self.condor_wait, line)
-        clusters = _named(args.what)
+        bound = [self.shell.user_ns.get(word) for word in args.what]
+        clusters = bound if all(isinstance(one, Cluster) for one in bound) else _named(args.what)
         if wait_for(clusters, args.wait):
             say("All jobs done.")
         else:
@@ -154,6 +163,8 @@ def _act(action: str, args: argparse.Namespace, command: str) -> None:
         raise UsageError(
             f"Say which jobs: %{command} 17, %{command} 17.3, %{command} -constraint EXPR, %{command} -all"
         )
+    from htcmagic.pool.resolve import connect
+
     client = connect(args.schedd, args.pool, report=say)
     reason = args.reason or f"via %{command} (by user {client.schedd.me})"
     done = DONE_TO[action]
@@ -190,6 +201,8 @@ def _spec(word: str) -> str | list[str]:
 
 
 def _named(words: list[str]) -> list[Cluster]:
+    from htcmagic.jobs import store
+
     first = Path(words[0]).expanduser()
     if first.is_file():
         wanted = {int(word.partition(".")[0]) for word in words[1:] if ID.match(word)}

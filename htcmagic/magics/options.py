@@ -57,7 +57,7 @@ def spelled(word: str, known: dict[str, Any]) -> str:
 
 def suggestion(word: str, known: dict[str, Any]) -> str:
     """Return a hint at the option that was probably meant."""
-    import difflib  # noqa: PLC0415 - only after a slip
+    import difflib  # only after a slip
 
     near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
     return f" Did you mean {near[0]}?" if near else ""

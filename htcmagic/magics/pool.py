@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
-from htcmagic.pool import personal, resolve
-from htcmagic.pool.address import Pool, Schedd
-from htcmagic.pool.client import Client, client
+
+if TYPE_CHECKING:
+    from htcmagic.pool.address import Pool, Schedd
+    from htcmagic.pool.client import Client
+
+SLOT_S = 5.0
+"""A personal pool takes jobs at once, but tells of its slot only 1.2 s after it was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,10 @@ class PoolMagics(Magics):
 
             In [3]: %condor_pool up
         """
+        from htcmagic.pool import personal, resolve
+        from htcmagic.pool.address import Pool
+        from htcmagic.pool.client import client
+
         args = parse(self.condor_pool, line)
         if args.what == "down":
             resolve.choose(None)
@@ -96,4 +106,9 @@ class PoolMagics(Magics):
 def look(there: Client) -> PoolView:
     """Ask a pool who and how large it is."""
     schedd = there.locate()
-    return PoolView(there.pool, schedd, **there.slots())
+    size = there.slots()
+    deadline = time.monotonic() + SLOT_S
+    while there.pool.personal and not size["slots"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+        size = there.slots()
+    return PoolView(there.pool, schedd, **size)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
-from htcmagic.pool.resolve import connect
-from htcmagic.queue.request import request, run
-from htcmagic.queue.table import QueueTable
+
+if TYPE_CHECKING:
+    from htcmagic.queue.table import QueueTable
 
 
 @magics_class
@@ -35,6 +37,9 @@ class QueueMagics(Magics):
 
             In [3]: queue = %condor_q -allusers
         """
+        from htcmagic.pool.resolve import connect
+        from htcmagic.queue.request import request, run
+
         args = parse(self.condor_q, line)
         asked = request(args.words, constraint=args.constraint, nobatch=args.nobatch, allusers=args.allusers)
         return run(connect(args.schedd, args.pool, report=say), asked)

@@ -6,22 +6,19 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.errors import CellError
-from htcmagic.jobs import submission
-from htcmagic.jobs.cluster import Cluster, attach
-from htcmagic.jobs.items import text_of
-from htcmagic.jobs.rundir import RunDir
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
-from htcmagic.magics.waiting import wait_for
-from htcmagic.pool import places
-from htcmagic.pool.resolve import connect
+
+if TYPE_CHECKING:
+    from htcmagic.jobs import submission
+    from htcmagic.jobs.cluster import Cluster
 
 SETTING = re.compile(r"([+\w.]+)\s*=\s*(.*)\Z", re.DOTALL)
 
@@ -118,6 +115,13 @@ class SubmitMagics(Magics):
         return self._submit(text, args, first_line=1)
 
     def _submit(self, cell: str, args: argparse.Namespace, first_line: int) -> Cluster | None:
+        from htcmagic.jobs import submission
+        from htcmagic.jobs.cluster import attach
+        from htcmagic.jobs.rundir import RunDir
+        from htcmagic.magics.waiting import wait_for
+        from htcmagic.pool import places
+        from htcmagic.pool.resolve import connect
+
         namespace = self.shell.user_ns
         options = _options(args, namespace, first_line)
         client = connect(args.schedd, args.pool, report=say)
@@ -146,6 +150,9 @@ class SubmitMagics(Magics):
 
 
 def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: int) -> submission.Options:
+    from htcmagic.jobs import submission
+    from htcmagic.jobs.items import text_of
+
     settings = {}
     for setting in args.set:
         found = SETTING.match(setting)

@@ -71,6 +71,7 @@ ALLOW_ADVERTISE_STARTD = $(POOL_OWNER)
 ALLOW_CLIENT = *
 
 # Jobs have the home folder of the pool's owner, also where that is root under another name
+STARTER_SETS_HOME_ENV = False
 STARTER_JOB_ENVIRONMENT = "HOME={home}"
 
 # One slot that is cut to size, always willing
@@ -112,8 +113,9 @@ SHUTDOWN_FAST_TIMEOUT = 4
 
 APPTAINER = """\
 
-# Container jobs
+# Container jobs. The notebook's folder may lie under /tmp or /var/tmp: mount nothing over them
 SINGULARITY = {apptainer}
+MOUNT_UNDER_SCRATCH =
 """
 
 

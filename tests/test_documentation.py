@@ -1,0 +1,98 @@
+"""What the documentation shows works as pasted: the README's lines, the examples in the docstrings, the demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import own_pool
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_lines_of_the_readme_work_as_pasted(kernel):
+    text = (ROOT / "README.md").read_text()
+    ten_lines = text.partition("## Ten lines")[2].partition("\n## ")[0]
+    cells = re.findall(r"^```\w*\n(.*?)^```", ten_lines, re.MULTILINE | re.DOTALL)
+    assert len(cells) == 3
+    outcomes = [kernel.run(cell) for cell in cells]
+    assert [outcome.error for outcome in outcomes] == [None] * len(cells)
+    assert outcomes[-1].result == "'point 1 0\\n'"
+
+
+def test_links_of_the_documentation_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists() or target.startswith("https://"), f"{page.name}: {target}"
+
+
+def examples(docstring):
+    """Return the cells of a docstring's ``In [n]:`` examples."""
+    shown = re.split(r"\n(?:positional arguments|options):", docstring.partition("Example::")[2])[0]
+    cells = re.split(r"^\s*In \[\d+\]: ", shown, flags=re.MULTILINE)[1:]
+    return [re.sub(r"\n\s*\.\.\.: ", "\n", cell).strip() for cell in cells]
+
+
+def magics():
+    from htcmagic.magics.jobs import JobsMagics
+    from htcmagic.magics.pool import PoolMagics
+    from htcmagic.magics.queue import QueueMagics
+    from htcmagic.magics.submit import SubmitMagics
+
+    for kind in (SubmitMagics, QueueMagics, JobsMagics, PoolMagics):
+        for name in vars(kind):
+            if name.startswith("condor"):
+                yield name, getattr(kind, name).__doc__
+
+
+@pytest.mark.parametrize(("name", "docstring"), list(magics()))
+def test_examples_of_the_magics_run(kernel, notebook_dir, name, docstring):
+    (notebook_dir / "fit.sub").write_text("executable = /bin/true\nqueue\n")
+    cells = examples(docstring)
+    assert cells, f"{name} has no example"
+    kernel.run("%%condor --name scan --hold\nexecutable = /bin/true")
+    kernel.run("import htcmagic; htcmagic.cluster('scan').release()")
+    for cell in cells:
+        if "example.org" in cell:
+            continue  # a site's names: what it does with a real second pool is in test_resolve.py
+        outcome = kernel.run(cell)
+        assert outcome.error is None, (cell, outcome.error)
+        assert "UsageError" not in outcome.text, (cell, outcome.text)
+
+
+def demo(output, **env):
+    """Run the demo as ``make demo`` does."""
+    command = [sys.executable, str(ROOT / "notebooks/demo.py"), "--output", str(output)]
+    command += ["--schedd", env.pop("SCHEDD")] if "SCHEDD" in env else []
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, timeout=200, check=False)
+
+
+def check_demo(done, output):
+    assert done.returncode == 0, done.stderr
+    assert "9 points, 16 branches" in done.stdout
+    page = (output / "gridscan.html").read_text()
+    assert str(output / "gridscan.html") in done.stdout
+    assert page.count("data:image/png;base64") >= 1
+    assert "nan" not in done.stdout.lower().split()
+
+
+def test_the_demo_runs_on_the_personal_pool(pool, tmp_path):
+    check_demo(demo(tmp_path), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_on_a_site_pool_unchanged(tmp_path_factory, tmp_path):
+    """A second pool, reached through HTCondor's own configuration and by its schedd's name, stands for a site's."""
+    with own_pool(tmp_path_factory.mktemp("site")) as (address, _):
+        from htcmagic.pool.client import Client
+
+        client = Client(address)
+        name = client.schedd.name
+        client.close()
+        done = demo(tmp_path, CONDOR_CONFIG=address.config, SCHEDD=name)
+        check_demo(done, tmp_path)
+        assert "$_CONDOR_SCHEDD_HOST" in done.stdout

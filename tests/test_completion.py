@@ -58,7 +58,9 @@ def test_tab_still_completes_python(typing_kernel):
     assert "hidden_list" in matches(typing_kernel, "hidden_l")
 
 
-@pytest.mark.parametrize("magic", ["%%condor", "%condor_submit", "%condor_q", "%condor_rm", "%condor_jobs", "%condor_pool"])
+@pytest.mark.parametrize(
+    "magic", ["%%condor", "%condor_submit", "%condor_q", "%condor_rm", "%condor_jobs", "%condor_pool"]
+)
 def test_a_question_mark_shows_the_options(typing_kernel, magic):
     reply = typing_kernel.client.execute(f"{magic}?", reply=True, timeout=30)["content"]
     shown = reply["payload"][0]["data"]["text/plain"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import own_pool
 
-from htcmagic.jobs import submission
+from htcmagic.jobs import sending, submission
 from htcmagic.jobs.cluster import attach
 from htcmagic.jobs.rundir import RunDir
 from htcmagic.pool import programs
@@ -58,7 +58,7 @@ def test_a_container_job_runs_inside_its_image(folder, tmp_path_factory):
         )
         options = submission.Options(directory=str(folder))
         prepared = submission.prepare(cell, options, {}, client(address), run_dir)
-        cluster = attach(run_dir, submission.send(prepared, client(address), run_dir).record)
+        cluster = attach(run_dir, sending.send(prepared, client(address), run_dir).record)
         cluster.wait(60)
         assert cluster.stdout() == "inside the image\n"
         client(address).close()

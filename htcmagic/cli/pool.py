@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from htcmagic.errors import HTCMagicError
 from htcmagic.pool import personal, places, programs
@@ -28,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0 done, 1 an error, 2 wrong usage, or that of ``run``'s command."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
+    if not words:
+        parser.print_help()
+        return 2
     if words[:1] == ["run"] and words[1:2] not in (["-h"], ["--help"]):
         return _guarded(lambda: _run(words[1:], parser))
     args = parser.parse_args(words)
@@ -37,46 +42,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(command: Callable[[], int]) -> int:
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
     except HTCMagicError as error:
         print(f"htc-pool: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("htc-pool: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # htc-pool logs | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "htc-pool",
-        description=__doc__.strip("`").replace("``", ""),
+        description="A personal HTCondor pool: for one user on one machine, no root needed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"htc-pool {version('htcmagic')}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    install = commands.add_parser("install", help="get HTCondor's programs for this user; no root needed")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int], told: str, more: str = "") -> Any:
+        one = commands.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}. {more}".strip())
+        one.set_defaults(command=function)
+        return one
+
+    install = add("install", _install, "get HTCondor's programs for this user", "Nothing is done if they are there.")
+    install.add_argument("--from", dest="source", type=Path, metavar="PATH", help="folder or tarball with a release")
     install.add_argument(
-        "--from", dest="source", type=Path, metavar="PATH", help="a folder or release tarball of HTCondor"
+        "--with", dest="extra", action="append", default=[], choices=["apptainer"], help="for container jobs"
     )
-    install.add_argument(
-        "--with", dest="extra", action="append", default=[], choices=["apptainer"], help="more programs"
-    )
-    install.set_defaults(command=_install)
-    commands.add_parser("up", help="start the pool").set_defaults(command=_up)
-    down = commands.add_parser("down", help="stop the pool and its running jobs; the queue is kept")
-    down.add_argument("--purge", action="store_true", help="delete its queue, history and logs as well")
-    down.set_defaults(command=_down)
-    commands.add_parser("status", help="is it up, where, which HTCondor").set_defaults(command=_status)
-    commands.add_parser("config", help="show its HTCondor configuration and where that is").set_defaults(
-        command=_config
-    )
-    logs = commands.add_parser("logs", help="show the ends of its daemons' logs")
-    logs.add_argument("daemon", nargs="?", help="only this one: master, collector, negotiator, schedd, startd, …")
+    add("up", _up, "start the pool", "HTCondor is installed first if it is not there.")
+    down = add("down", _down, "stop the pool and its running jobs", "The queue is kept: its jobs run again after up.")
+    down.add_argument("--purge", action="store_true", help="delete its queue, history, logs and settings as well")
+    add("status", _status, "is it up, where, which HTCondor", "The exit status is 3 when it is down.")
+    add("config", _config, "show its HTCondor configuration", "And where that is, and where to put changes.")
+    logs = add("logs", _logs, "show the ends of its daemons' logs")
+    logs.add_argument("daemon", nargs="?", help="only this one: keeper, master, collector, negotiator, schedd, startd")
     logs.add_argument("-n", type=int, default=LOG_LINES, metavar="LINES", help=f"how much of each ({LOG_LINES})")
-    logs.set_defaults(command=_logs)
-    commands.add_parser("run", help="run a command with this pool configured: htc-pool run condor_q")
+    run = add("run", _unused, "run a command on this pool", "For example: htc-pool run condor_q -nobatch")
+    run.add_argument("CMD", nargs=argparse.REMAINDER, help="a program, HTCondor's or another, and its arguments")
     return parser
+
+
+def _unused(_args: argparse.Namespace) -> int:
+    raise AssertionError  # main takes run's words as they are
 
 
 def _report(line: str) -> None:
@@ -102,7 +116,7 @@ def _up(_args: argparse.Namespace) -> int:
 
 def _down(args: argparse.Namespace) -> int:
     was_up = personal.down(purge=args.purge)
-    print("The pool is down." if was_up else "The pool was not up.", "Its files are deleted." if args.purge else "")
+    print(("The pool is down." if was_up else "The pool was not up.") + (" Its files are deleted." if args.purge else ""))
     return 0
 
 

@@ -41,7 +41,7 @@ class JobFuture(Future[Exit]):
     @property
     def hold(self) -> Hold | None:
         """Why the job is held; None if it is not."""
-        return self._cluster.tracker.holds.get(self.id.proc) if self.state is JobState.HELD else None
+        return self._cluster.tracker.hold(self.id.proc)
 
     @property
     def item(self) -> dict[str, str]:
@@ -138,7 +138,7 @@ class Cluster(Sequence[JobFuture]):
     Parameters
     ----------
     record : Record
-        What is known of it; from :func:`htcmagic.jobs.submission.send` or from disk.
+        What is known of it; from :func:`htcmagic.jobs.sending.send` or from disk.
     run_dir : RunDir
         Where its files are.
     """
@@ -146,7 +146,7 @@ class Cluster(Sequence[JobFuture]):
     def __init__(self, record: Record, run_dir: RunDir) -> None:
         self.record = record
         self.run_dir = run_dir
-        self.tracker = Tracker(record.cluster, record.procs)
+        self.tracker = Tracker(record.cluster, record.procs, held=record.held)
         self.note = ""
         self.jobs = JobList(self)
         self._ended = threading.Event()

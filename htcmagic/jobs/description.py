@@ -93,7 +93,7 @@ def _at_queue(lines: list[str], number: int, args: str) -> Body:
     first = number
     while args.endswith("\\") and number + 1 < len(lines):
         number += 1
-        args = f"{args[:-1].rstrip()} {lines[number].strip()}"
+        args = f"{args[:-1].rstrip()} {lines[number].strip()}".strip()
     end = number
     listed = LISTED.search(args)
     if listed and not listed.group(1).rstrip().endswith(")"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class Log:
         self.lock = threading.Lock()
         self.born = time.monotonic()
         self.known = False
+        self.regular = True
         self.restart()
 
     def restart(self) -> None:
@@ -73,7 +75,9 @@ class Log:
             info = Path(self.path).stat()
         except OSError:
             return "broken" if self.known or time.monotonic() - self.born > LOG_MISSING_S else "missing"
-        self.known = True
+        self.known = self.regular = stat.S_ISREG(info.st_mode)
+        if not self.regular:
+            return "broken"
         if self.size >= 0 and (info.st_size < self.size or info.st_ino != self.inode):
             return "broken"
         if info.st_size == self.size:
@@ -83,6 +87,8 @@ class Log:
 
     def complaint(self) -> str:
         """Say what is wrong with a broken log."""
+        if not self.regular:
+            return f"{self.path} is no file to read"
         return f"{self.path} {'was deleted, replaced or cut short' if self.known else 'does not appear'}"
 
 

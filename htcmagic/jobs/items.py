@@ -13,7 +13,8 @@ from htcmagic.errors import CellError
 
 NOTHING = "$(htcmagic_nil)"
 """A macro of ours that is empty: it keeps blanks, and lines that HTCondor would take for something else."""
-LITERAL = re.compile(r"(?<!\$)\$(?=\w*\()")
+LITERAL = re.compile(r"(?<!\$)\$(?=\w*\(|\Z)")
+"""What would begin a macro, alone or with what a description writes behind it."""
 NAME = re.compile(r"[A-Za-z_]\w*\Z")
 MOST_ITEMS = 10_000_000
 
@@ -44,7 +45,7 @@ def text_of(value: Any, what: str) -> str:
     Raises
     ------
     CellError
-        It is no scalar, or holds a line break.
+        It is no scalar, or holds what HTCondor cannot take literally.
     """
     if not isinstance(value, str | int | float | PurePath):
         scalar = getattr(value, "item", None)  # numpy's and pandas' scalars
@@ -58,9 +59,13 @@ def text_of(value: Any, what: str) -> str:
     text = str(value)
     if any(c in text for c in "\n\r\x1f\0"):
         raise CellError(f"{what} holds a line break or a control character, which HTCondor cannot take in a macro.")
+    if "$(dollar)" in text.lower():
+        raise CellError(f"{what} holds the text $(DOLLAR), which HTCondor always makes a $.")
     text = LITERAL.sub("$(DOLLAR)", text)
-    if not text or text != text.strip() or text[0] in "#()" or text.endswith("\\"):
-        text = NOTHING + text + NOTHING
+    if not text or text[0].isspace() or text[0] in "#()":
+        text = NOTHING + text
+    if text[-1].isspace() or text[-1] == "\\":
+        text += NOTHING
     return text
 
 
@@ -83,6 +88,8 @@ def read(value: Any, name: str) -> Items:
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas, polars and their like
         columns = [str(column) for column in value.columns]
         value = [dict(zip(columns, row, strict=True)) for row in _frame_rows(value)]
+    if getattr(value, "ndim", 1) == 2 and hasattr(value, "tolist"):  # a numpy array of rows
+        value = value.tolist()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise CellError(
             f"--over {name}: {type(value).__name__} is not a list of items.",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from htcmagic.errors import HTCMagicError
+from htcmagic.jobs.items import NOTHING
 from htcmagic.jobs.rundir import Record, RunDir
 from htcmagic.pool.client import client
 
@@ -40,7 +41,7 @@ class Outputs:
             return {}
         per_item = max(1, self._record.procs // len(self._items))
         found = self._items[min(proc // per_item, len(self._items) - 1)]
-        return {k: v.replace("$(DOLLAR)", "$").replace("$(htcmagic_nil)", "") for k, v in found.items()}
+        return {k: v.replace(NOTHING, "").replace("$(DOLLAR)", "$") for k, v in found.items()}
 
     def read(self, proc: int, stream: str) -> str:
         """Return what a job has written; ``""`` where there is no file yet."""

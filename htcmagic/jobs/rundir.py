@@ -49,6 +49,10 @@ class Record:
     """``output`` and ``error`` as written in the description, macros and all."""
     initialdir: str = ""
     """As written in the description; relative paths start there."""
+    held: bool = False
+    """Whether the jobs were submitted on hold."""
+    given_up: bool = False
+    """Nobody is sending it any more: without jobs at a schedd that answers, it never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,9 @@ class RunDir:
         """Make a new, private folder; its name sorts by time."""
         base = places.private(places.runs_dir())
         for _ in range(100):
-            stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-            path = base / f"{stamp}-{secrets.token_hex(3)}"
+            now = time.time_ns() // 1000
+            stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now // 1_000_000))
+            path = base / f"{stamp}-{now % 1_000_000:06}-{secrets.token_hex(2)}"
             try:
                 path.mkdir(mode=0o700)
             except FileExistsError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from htcmagic.errors import HTCMagicError
-from htcmagic.jobs import submission
+from htcmagic.jobs import sending
 from htcmagic.jobs.cluster import Cluster, attach
 from htcmagic.jobs.follower import follower
 from htcmagic.jobs.rundir import Record, RunDir, all_runs
@@ -62,10 +62,10 @@ def _read(run_dir: RunDir) -> Record | None:
     if record.cluster:
         return record
     try:
-        found = submission.find(record, client(record.pool))
+        found = sending.find(record, client(record.pool))
         if found is not None:
             run_dir.save(found)
-        elif time.time() - record.created > SUBMIT_S + ANSWER_S:
+        elif record.given_up or time.time() - record.created > SUBMIT_S + ANSWER_S:
             run_dir.discard()  # nobody can still be sending it
     except HTCMagicError:
         return None

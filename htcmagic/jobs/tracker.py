@@ -11,6 +11,8 @@ from htcmagic.jobs.model import STATE_OF_STATUS, Exit, Hold, JobState
 SUBMIT, EXECUTE, EVICTED, TERMINATED, SHADOW_EXCEPTION, ABORTED = 0, 1, 4, 5, 7, 9
 HELD, RELEASED, RECONNECT_FAILED, CLUSTER_REMOVE = 12, 13, 24, 36
 """Numbers of event types (HTCondor manual, "Job Event Log Codes")."""
+ON_REQUEST = Hold("submitted on hold at user's request", 15, 0)
+"""What HTCondor writes into the ads of jobs that were submitted on hold."""
 BACK_TO_IDLE = frozenset({EVICTED, SHADOW_EXCEPTION, RELEASED, RECONNECT_FAILED})
 
 Event = tuple[int, int, int, float, tuple[object, ...]]
@@ -54,9 +56,11 @@ class Tracker:
         Its id; events of other clusters in the same log are passed over.
     procs : int
         Number of jobs, those not yet materialized included.
+    held : bool
+        Whether they were submitted on hold: of that a log has no event.
     """
 
-    def __init__(self, cluster: int, procs: int) -> None:
+    def __init__(self, cluster: int, procs: int, *, held: bool = False) -> None:
         self.cluster = cluster
         self.procs = procs
         self.states: dict[int, JobState] = {}
@@ -64,9 +68,12 @@ class Tracker:
         self.exits: dict[int, Exit] = {}
         self.reasons: dict[int, str] = {}
         self._starts: dict[int, tuple[str, float]] = {}
-        self._counts: Counter[JobState] = Counter({JobState.IDLE: procs})
+        self._first = JobState.HELD if held else JobState.IDLE
+        self._counts: Counter[JobState] = Counter({self._first: procs})
         self._first_start: float | None = None
         self._last_end: float | None = None
+        self._version = 0
+        self._looked: tuple[int, Summary] | None = None
 
     def apply(self, events: Iterable[Event]) -> set[int]:
         """Take events in; return the procs whose state changed."""
@@ -78,6 +85,7 @@ class Tracker:
                 changed |= self._cluster_removed(details)
             elif self._apply(kind, proc, when, details):
                 changed.add(proc)
+        self._version += 1
         return changed
 
     def _apply(self, kind: int, proc: int, when: float, details: tuple[object, ...]) -> bool:
@@ -98,7 +106,7 @@ class Tracker:
         if kind == SUBMIT:
             self.procs = max(self.procs, proc + 1)
         if kind == SUBMIT or kind in BACK_TO_IDLE:
-            return self._move(proc, JobState.IDLE)
+            return self._move(proc, self._first if kind == SUBMIT else JobState.IDLE)
         return False
 
     def _terminated(self, proc: int, when: float, details: tuple[object, ...]) -> bool:
@@ -144,24 +152,33 @@ class Tracker:
                 self.reasons[proc] = reason
             if self._move(proc, state):
                 changed.add(proc)
+        self._version += 1
         return changed
 
     def state(self, proc: int) -> JobState:
         """Return one job's state."""
-        return self.states.get(proc, JobState.IDLE)
+        return self.states.get(proc, self._first)
+
+    def hold(self, proc: int) -> Hold | None:
+        """Return why a job is held; None if it is not."""
+        return self.holds.get(proc, ON_REQUEST) if self.state(proc) is JobState.HELD else None
 
     def summary(self) -> Summary:
-        """Return one look at the cluster."""
-        held = (
-            next(iter(sorted(p for p, s in self.states.items() if s is JobState.HELD)), None)
-            if self._counts[JobState.HELD]
-            else None
-        )
-        counts = {state: number for state, number in self._counts.items() if number > 0}
+        """Return one look at the cluster; the same one until something changes, since views look ten times a second."""
+        version = self._version  # taken first: what changes meanwhile makes this look an old one
+        if self._looked is None or self._looked[0] != version:
+            self._looked = (version, self._look())
+        return self._looked[1]
+
+    def _look(self) -> Summary:
+        held = None
+        if self._counts[JobState.HELD]:
+            held = min((p for p, s in list(self.states.items()) if s is JobState.HELD), default=None)
+        counts = {state: number for state, number in list(self._counts.items()) if number > 0}
         looked = Summary(
             counts,
             self.procs,
-            None if held is None else self.holds.get(held),
+            None if held is None else self.hold(held),
             held or 0,
             self._first_start,
             None,
@@ -173,7 +190,7 @@ class Tracker:
         if before is None:
             self.states[proc] = state
             self._counts[state] += 1
-            self._counts[JobState.IDLE] = self.procs - sum(n for s, n in self._counts.items() if s is not JobState.IDLE)
+            self._counts[self._first] = self.procs - sum(n for s, n in self._counts.items() if s is not self._first)
             return True
         if before is state or before.final:  # a log that is read anew tells old stories
             return False

@@ -147,6 +147,7 @@ class JobsMagics(Magics):
             In [1]: %condor_wait scan
         """
         from htcmagic.jobs import display
+        from htcmagic.jobs.cluster import Cluster
         from htcmagic.magics.waiting import wait_for
 
         args = parse(self.condor_wait, line)
@@ -170,7 +171,7 @@ def _act(action: str, args: argparse.Namespace, command: str) -> None:
     done = DONE_TO[action]
     if args.constraint or args.all:
         constraint = args.constraint or "true"
-        counts = client.act(action, f"({constraint})", reason)
+        counts = client.act(action, constraint, reason)
         say(f"{counts['success']} jobs {done}." if counts["success"] else "No job was found for this.")
         return
     for word in args.jobs:

@@ -47,7 +47,12 @@ def _is_known(word: str, known: dict[str, Any]) -> bool:
 def spelled(word: str, known: dict[str, Any]) -> str:
     """Return a word with HTCondor's one dash, and its abbreviations, as argparse wants it."""
     head, equals, value = word.partition("=")
-    if not head.startswith("-") or head.startswith("--") or len(head) < 3 or not head[1:].isidentifier():
+    if (
+        not head.startswith("-")
+        or head.startswith("--")
+        or len(head) < 3
+        or not re.fullmatch(r"[A-Za-z][\w-]*", head[1:])
+    ):
         return word
     if f"-{head}" in known:
         return f"-{head}{equals}{value}"

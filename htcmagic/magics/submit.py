@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from htcmagic.errors import CellError
+from htcmagic.errors import CellError, Interrupted
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
 
@@ -115,7 +116,7 @@ class SubmitMagics(Magics):
         return self._submit(text, args, first_line=1)
 
     def _submit(self, cell: str, args: argparse.Namespace, first_line: int) -> Cluster | None:
-        from htcmagic.jobs import submission
+        from htcmagic.jobs import sending, submission
         from htcmagic.jobs.cluster import attach
         from htcmagic.jobs.rundir import RunDir
         from htcmagic.magics.waiting import wait_for
@@ -128,6 +129,9 @@ class SubmitMagics(Magics):
         run_dir = RunDir.create(places.log_dir())
         try:
             prepared = submission.prepare(cell, options, namespace, client, run_dir)
+        except KeyboardInterrupt:
+            run_dir.discard()
+            raise Interrupted("Nothing was sent.") from None
         except BaseException:
             run_dir.discard()
             raise
@@ -137,7 +141,7 @@ class SubmitMagics(Magics):
             run_dir.discard()
             say(submission.shown(prepared))
             return None
-        sent = submission.send(prepared, client, run_dir, spool=args.spool)
+        sent = sending.send(prepared, client, run_dir, spool=args.spool)
         for warning in sent.warnings:
             say(warning)
         cluster = attach(run_dir, sent.record)
@@ -159,7 +163,7 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: in
         if not found:
             raise UsageError(f"{setting}: a setting is written KEY=VALUE, quoted if it has blanks: --set 'x=a b'")
         settings[found.group(1)] = found.group(2)
-    if args.out and not args.out.isidentifier():
+    if args.out and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
         raise UsageError(f"-o {args.out}: not a Python name.")
     over = None
     if args.over:
@@ -168,8 +172,10 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: in
         over = namespace[args.over]
         if over is None:
             raise CellError(f"--over {args.over}: it is None.", hint="Give a list of items.")
-    if args.count is not None and args.count < 1:
-        raise UsageError(f"--count {args.count}: at least 1.")
+    for option in ("count", "max_idle", "max_materialize"):
+        number = getattr(args, option)
+        if number is not None and number < 1:
+            raise UsageError(f"--{option.replace('_', '-')} {number}: at least 1.")
     text_of(args.name, "--name")
     return submission.Options(
         over=over,

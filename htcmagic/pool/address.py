@@ -34,6 +34,15 @@ class Pool:
         """What tells two pools apart, whoever named them."""
         return (self.schedd, self.collector, self.config)
 
+    @property
+    def its_schedd(self) -> str:
+        """Name the schedd in a sentence."""
+        if self.personal:
+            return "the personal pool's schedd"
+        if self.schedd:
+            return f"the schedd {self.schedd}"
+        return f"the schedd of {self.collector}" if self.collector else f"the schedd that {self.origin} names"
+
     def __str__(self) -> str:
         if self.personal:
             return "personal pool"

@@ -204,8 +204,11 @@ class Door:
             process = self._start()
             try:
                 return self._ask(process, {"op": operation, "pool": pool, "args": arguments}, within_s)
+            except _Deaf as error:
+                self.close()
+                raise ScheddUnreachable(error.message, hint=error.hint) from None
             except BaseException as error:
-                if not isinstance(error, errors.HTCMagicError) or isinstance(error, _Deaf):
+                if not isinstance(error, errors.HTCMagicError):
                     self.close()
                 raise
 
@@ -241,8 +244,10 @@ class Door:
             wire.write(process.stdin, request)
             ready, _, _ = select.select([process.stdout], [], [], within_s)
             if not ready:
+                pool = request["pool"]
+                who = "HTCondor's configuration" if pool is None else pool.its_schedd
                 raise _Deaf(
-                    f"{request['pool'] or 'The pool'} has not answered within {within_s:.0f} s.",
+                    f"{who[0].upper()}{who[1:]} has not answered within {within_s:.0f} s.",
                     hint="It may be overloaded or frozen. Jobs already sent are not affected; try again later.",
                     transient=False,
                 )

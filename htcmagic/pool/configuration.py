@@ -109,6 +109,12 @@ MASTER_BACKOFF_CEILING = 10
 MASTER_CHECK_NEW_EXEC_INTERVAL = 86400
 SHUTDOWN_GRACEFUL_TIMEOUT = 6
 SHUTDOWN_FAST_TIMEOUT = 4
+
+# A job whose startd was killed runs again at once. With stock settings its shadow tries for 40 minutes to find the old
+# one: at an address where nobody is, with a key that the new one does not know
+STARTD_ARGS = -p {startd_port}
+SEC_ENABLE_MATCH_PASSWORD_AUTHENTICATION = False
+RECONNECT_BACKOFF_CEILING = 2
 """
 
 APPTAINER = """\
@@ -131,7 +137,7 @@ def render(folder: Path, programs: Programs, *, owner: str, port: int, home: Pat
     owner : str
         The only user who is let in, as HTCondor's FS authentication names them.
     port : int
-        Port of the collector on 127.0.0.1.
+        Port of the collector on 127.0.0.1; the startd has the next one.
     home : Path
         The owner's home folder.
     """
@@ -144,6 +150,7 @@ def render(folder: Path, programs: Programs, *, owner: str, port: int, home: Pat
         lib=programs.lib,
         owner=owner,
         port=port,
+        startd_port=port + 1,
         home=_environment_word(home),
     )
     if programs.apptainer is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from htcmagic.pool.address import Pool  # noqa: E402
 from htcmagic.pool.door_rows import plain, rows_of  # noqa: E402
 
 Answer = Any
+FIRST_SLOT_S = 4.0
+"""How long the slot of a personal pool that was just started is waited for; it takes 1 to 2 s."""
 _located: dict[tuple[str, str, str], Any] = {}
 
 
@@ -70,18 +73,20 @@ def stderr_since(offset: int) -> str:
 def translate(error: Exception, pool: Pool | None, said: str = "") -> PoolError:
     """Turn what the bindings raise into what we raise."""
     text = " ".join(re.sub(r"errmsg=|[A-Z]+:-?\d+:|\|", " ", str(error)).split()) or type(error).__name__
-    where = str(pool) if pool is not None else "The pool"
+    where = pool.its_schedd if pool is not None else "the schedd"
+    where = where[0].upper() + where[1:]
     lowered = f"{error} {said}".lower()
     if any(
-        sign in lowered for sign in ("authenticat", "authoriz", "permission denied", "no common methods", "secman:2007")
+        sign in lowered for sign in ("authenticat", "authoriz", "permission denied", "no common methods", "secman:2007", "secman:2010")
     ):
         _located.clear()
         return NotAuthorised(
-            f"The schedd of the {where} refuses us: {text}" if pool else text,
+            f"{where} refuses us: {text}" if pool else text,
             hint="Check your credentials (token, Kerberos ticket) and, if it names another pool, %condor_pool.",
         )
     signs = (
         "failed to connect",
+        "failed to start command",
         "unable to connect",
         "failed communication",
         "failed to fetch ads",
@@ -93,7 +98,7 @@ def translate(error: Exception, pool: Pool | None, said: str = "") -> PoolError:
     if any(sign in lowered for sign in signs):
         _located.clear()
         return ScheddUnreachable(
-            f"The schedd of the {where} does not answer." if pool else text,
+            f"{where} does not answer." if pool else text,
             hint="Is it up, and is the address right? %condor_pool shows both; try again when it is back.",
             transient=True,
         )
@@ -115,6 +120,11 @@ def location(pool: Pool) -> Any:
     known = _located.get(pool.key)
     if known is not None:
         return known
+    if not pool.collector and not htcondor2.param.get("COLLECTOR_HOST", ""):
+        raise ScheddUnreachable(
+            f"Nothing says where to look for the schedd {pool.schedd}: no central manager is configured.",
+            hint="Name it, too: --pool HOST",
+        )
     collector = htcondor2.Collector(pool.collector) if pool.collector else htcondor2.Collector()
     try:
         name = [pool.schedd] if pool.schedd else []
@@ -141,10 +151,10 @@ def locate(pool: Pool) -> Answer:
     try:
         reply = htcondor2.ping(ad, "WRITE")
     except htcondor2.HTCondorException as error:
-        raise translate(error, pool) from None
+        raise translate(why_not(ad, error), pool) from None
     if not reply.get("AuthorizationSucceeded", False):
         raise NotAuthorised(
-            f"The schedd of the {pool} does not let {reply.get('MyRemoteUserName', 'us')} submit.",
+            f"{reply.get('MyRemoteUserName', 'Nobody')} may not submit to {pool.its_schedd}.",
             hint="Ask its administrator, or use another pool: %condor_pool --help",
         )
     machine = str(ad.get("Machine", ""))
@@ -161,6 +171,15 @@ def locate(pool: Pool) -> Answer:
         "collector": pool.collector or str(htcondor2.param.get("COLLECTOR_HOST", "")),
         "local": local,
     }
+
+
+def why_not(ad: Any, error: Exception) -> Exception:
+    """Return what a query raises: unlike a ping it tells a refusal from silence."""
+    try:
+        htcondor2.Schedd(ad).query("false", ["ClusterId"])
+    except htcondor2.HTCondorException as told:
+        return told
+    return error
 
 
 def query(pool: Pool, constraint: str, projection: list[str], limit: int, *, my_jobs: bool, totals: bool) -> Answer:
@@ -211,6 +230,9 @@ def act(pool: Pool, action: str, spec: str | list[str], reason: str) -> Answer:
     """Remove, hold, release … jobs."""
     if isinstance(spec, str):
         check_expression(spec)
+        spec = f"({spec})"  # a bare number would be taken for a cluster's
+    if action == "Hold":  # this one the schedd (25.14) takes for the inside of a ClassAd string
+        reason = reason.replace('"', '\\"')
     # a reason without a code is dropped by the bindings (25.14)
     reply = schedd_of(pool).act(htcondor2.JobAction[action], spec, reason=(reason, 0))
     names = ("Success", "NotFound", "BadStatus", "AlreadyDone", "PermissionDenied", "Error")
@@ -232,11 +254,16 @@ def edit(pool: Pool, constraint: str, changes: dict[str, str]) -> Answer:
 def slots(pool: Pool) -> Answer:
     """Return the size of the pool as its collector sees it."""
     collector = htcondor2.Collector(pool.collector) if pool.collector else htcondor2.Collector()
-    ads = collector.query(
-        htcondor2.AdType.Startd,
-        constraint='SlotType =!= "Dynamic"',
-        projection=["TotalSlotCpus", "TotalSlotMemory", "Cpus", "Memory"],
-    )
+    deadline = time.monotonic() + (FIRST_SLOT_S if pool.personal else 0)
+    while True:
+        ads = collector.query(
+            htcondor2.AdType.Startd,
+            constraint='SlotType =!= "Dynamic"',
+            projection=["TotalSlotCpus", "TotalSlotMemory", "Cpus", "Memory"],
+        )
+        if ads or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
     cores = sum(int(ad.get("TotalSlotCpus", ad.get("Cpus", 0))) for ad in ads)
     memory = sum(int(ad.get("TotalSlotMemory", ad.get("Memory", 0))) for ad in ads)
     return {"slots": len(ads), "cores": cores, "memory_mib": memory}

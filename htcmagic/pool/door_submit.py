@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import warnings
@@ -257,7 +258,7 @@ def absent(row: dict[str, str], cwd: Path, doubtful: set[str]) -> Iterator[tuple
 
 
 def submit(
-    pool: Pool, text: str, queue: str, cwd: str, env: dict[str, str] | None, *, mark: str, spool: bool
+    pool: Pool, text: str, queue: str, cwd: str, env: dict[str, str] | None, *, mark: str, spool: bool, first_line: int
 ) -> dict[str, Any]:
     """Send a description in one transaction.
 
@@ -267,6 +268,8 @@ def submit(
         The queue statement, with its inline items if it has some.
     mark : str
         Our own name of this submission; the jobs carry it as ``HtcmagicRun``.
+    first_line : int
+        Number of the text's first line, for messages.
     """
     enter(cwd, env)
     description = Verbatim(text, queue, mark)
@@ -274,11 +277,12 @@ def submit(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = door.schedd_of(pool).submit(description, spool=spool)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(None))  # 25.14 drops one reference to None a call; 0 is fatal
             if spool:
                 door.schedd_of(pool).spool(result)
     except (htcondor2.HTCondorException, ValueError) as error:
         translated = door.translate(error, pool)
-        raise refused(text, error) if type(translated) is PoolError else translated from None
+        raise refused(text, error, first_line) if type(translated) is PoolError else translated from None
     ad = result.clusterad()
     return {
         "cluster": int(result.cluster()),
@@ -288,7 +292,7 @@ def submit(
     }
 
 
-def refused(text: str, error: Exception) -> SubmitRefused | CellError:
+def refused(text: str, error: Exception, first_line: int) -> SubmitRefused | CellError:
     """Say what the schedd or the reader of descriptions did not like, with the line where that can be told."""
     if re.search(r"expected next ProcId|errno=-\d", str(error)):
         return SubmitRefused(
@@ -297,10 +301,10 @@ def refused(text: str, error: Exception) -> SubmitRefused | CellError:
         )
     said = " ".join(re.sub(r"Failed to create job ad, ?|errmsg=|[A-Z][a-z]+:-?\d+:", " ", str(error)).split())
     blamed = re.search(r"expression: (?:MY\.)?(\w+) =", said)
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), first_line):
         key = re.match(r"\s*(?:\+|MY\.)?(\w+)\s*=", line)
-        if blamed and key and key.group(1).lower() == blamed.group(1).lower():
-            return CellError(said, line=number)
+        if blamed and key and key.group(1).lower().replace("_", "") == blamed.group(1).lower().replace("_", ""):
+            return CellError(said, line=number if number > 0 else None)
     return SubmitRefused(said, hint="Nothing was submitted. See what would be sent: --dry-run")
 
 

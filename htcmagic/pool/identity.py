@@ -62,6 +62,11 @@ def identity() -> Identity:
     somebody = min(ordinary, key=lambda entry: (entry.pw_uid < 1000, entry.pw_uid))
     mapping = (f"--map-user={somebody.pw_uid}", f"--map-group={somebody.pw_gid}")
     prefix = _namespace(mapping, CONTAINED) or _namespace(mapping, ())  # masked /proc: no namespace of processes
+    if not prefix and shutil.which("unshare") is None:
+        raise PoolError(
+            "HTCondor runs no jobs of root, and unshare, which works around that, is not on PATH.",
+            hint="Be an ordinary user, or install it: apt-get install util-linux",
+        )
     if not prefix:
         raise PoolError(
             "HTCondor runs no jobs of root, and this machine allows no user namespaces to work around that.",

@@ -142,13 +142,14 @@ def run(command: list[str]) -> int:
     if found is not None:
         env["PATH"] = os.pathsep.join([str(found.bin), str(found.sbin), env.get("PATH", os.defpath)])
     try:
-        return subprocess.run(command, env=env, check=False).returncode
+        code = subprocess.run(command, env=env, check=False).returncode
     except FileNotFoundError:
         raise HTCMagicError(
             f"There is no program named {command[0]}.", hint="For example: htc-pool run condor_q"
         ) from None
-    except PermissionError:
-        raise HTCMagicError(f"{command[0]} cannot be executed.") from None
+    except OSError as error:
+        raise HTCMagicError(f"{command[0]} cannot be executed: {error.strerror}.") from None
+    return code if code >= 0 else 128 - code
 
 
 def _end(pid: int) -> None:
@@ -229,21 +230,29 @@ def _daemon_environment() -> dict[str, str]:
 
 
 def _port(folder: Path) -> int:
-    """Return a port for the collector: the last one if it is free, so that addresses stay true.
+    """Return a free port with a free one after it: the last ones if they are free, so that addresses stay true.
 
-    It is none that Linux gives to outgoing connections, so it stays free while the pool is down.
+    They are none that Linux gives to outgoing connections, so they stay free while the pool is down.
     """
     file = folder / "port"
     wanted = [random.randrange(*PORTS) for _ in range(100)]  # noqa: S311 - nothing secret
     with contextlib.suppress(ValueError):
         wanted.insert(0, int(_first_line(file)))
     for port in wanted:
-        with contextlib.suppress(OSError, OverflowError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+        if _free(port) and _free(port + 1):
             _write(file, f"{port}\n")
             return port
     raise PoolError("There is no free port on 127.0.0.1.", hint="See who listens: ss -tln")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+        return True
 
 
 def _keeper_pid() -> int | None:

@@ -4,8 +4,9 @@ Everything of a user lives under one folder: ``$HTCMAGIC_HOME`` if set, else ``$
 ``~/.local/share/htcmagic``. Two things must not lie just anywhere: a personal pool binds unix sockets, whose paths
 are limited to 107 bytes by the kernel (``sun_path`` in unix(7)); and event logs want a file system with working
 locks. Where the home folder is too deep, or on a network file system, those two go to a private folder of the same
-user under ``/var/tmp``, which a reboot does not empty. A pool below ``/tmp`` moves there too: HTCondor mounts a scratch
-folder over a container job's ``/tmp``, which would hide the job's own.
+user under ``/var/tmp``, which a reboot does not empty. Two more kinds of places are not for a pool: below ``/tmp``
+HTCondor mounts a scratch folder over a container job's ``/tmp``, which would hide the job's own; and spaces in a scratch
+folder's name trip half of the world's job scripts.
 """
 
 from __future__ import annotations
@@ -58,11 +59,15 @@ def log_dir() -> Path:
 
 
 def _local(wanted: Path, *, short: bool) -> Path:
-    unfit = short and (len(os.fsencode(wanted)) > LONGEST_POOL_PATH or wanted.is_relative_to("/tmp"))  # noqa: S108
-    if unfit or file_system(wanted) in NETWORK_FILE_SYSTEMS:
+    if (short and _unfit_for_a_pool(wanted)) or file_system(wanted) in NETWORK_FILE_SYSTEMS:
         tag = hashlib.sha256(os.fsencode(home())).hexdigest()[:8]
         return Path("/var/tmp") / f"htcmagic-{os.getuid()}-{tag}" / wanted.name  # noqa: S108
     return wanted
+
+
+def _unfit_for_a_pool(path: Path) -> bool:
+    plain = re.fullmatch(r"[\w./+@=~:-]+", str(path)) is not None
+    return not plain or len(os.fsencode(path)) > LONGEST_POOL_PATH or path.is_relative_to("/tmp")  # noqa: S108
 
 
 def file_system(path: Path) -> str:

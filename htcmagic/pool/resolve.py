@@ -8,12 +8,13 @@ import pwd
 from collections.abc import Callable
 from pathlib import Path
 
-from htcmagic.errors import HTCMagicError, NotAuthorised, ScheddUnreachable
+from htcmagic.errors import HTCMagicError, NotAuthorised, PoolError, ScheddUnreachable
 from htcmagic.pool import personal
 from htcmagic.pool.address import Pool
 from htcmagic.pool.client import ANSWER_S, Client, Door, client
 
 Report = Callable[[str], None]
+COLLECTORS = frozenset({"_CONDOR_COLLECTOR_HOST", "_CONDOR_CONDOR_HOST"})
 
 _chosen: Pool | None = None
 _configured: dict[tuple[tuple[str, str], ...], Pool | None] = {}
@@ -23,6 +24,8 @@ def choose(pool: Pool | None) -> None:
     """Set the pool for the rest of this session; None to decide anew."""
     global _chosen  # noqa: PLW0603
     _chosen = pool
+    if pool is None:
+        _configured.clear()
 
 
 def resolve(schedd: str = "", collector: str = "", *, report: Report = lambda _line: None) -> Pool:
@@ -94,7 +97,7 @@ def _configuration_source(settings: dict[str, str]) -> str:
     named = [
         name
         for name in settings
-        if name.upper() in {"_CONDOR_SCHEDD_HOST", "_CONDOR_COLLECTOR_HOST", "_CONDOR_CONDOR_HOST"}
+        if name.upper() in {"_CONDOR_SCHEDD_HOST", *COLLECTORS}
     ]
     return f"${named[0]}" if named else ""
 
@@ -103,21 +106,28 @@ def _ask_configuration(where: str, settings: dict[str, str]) -> Pool | None:
     path = settings.get("CONDOR_CONFIG", "")
     if path and path != "ONLY_ENV" and not Path(path).is_file():
         raise HTCMagicError(
-            f"$CONDOR_CONFIG names {path}, which does not exist.", hint="Mend it, or unset it: %env -u CONDOR_CONFIG"
+            f"$CONDOR_CONFIG names {path}, which does not exist.",
+            hint="Mend it, or unset it: del os.environ['CONDOR_CONFIG']",
         )
     has_file = bool(path) or where.startswith("/")
     env = dict(os.environ) if has_file else {**os.environ, "CONDOR_CONFIG": "ONLY_ENV"}
     door = Door(env)
     try:
         told = door.call("configured", None, ANSWER_S, {})
+    except PoolError as error:
+        raise HTCMagicError(
+            f"HTCondor's configuration by {where} cannot be read: {error.message}",
+            hint="Mend that, or use a pool on this machine: %condor_pool up",
+        ) from None
     finally:
         door.close()
     host = told["schedd_host"]
-    config = "" if has_file else "ONLY_ENV"
+    config = path if has_file else "ONLY_ENV"
     by_env = next((name for name in settings if name.upper() == "_CONDOR_SCHEDD_HOST"), "")
     origin = f"${by_env}" if by_env else where
     if host:
-        return Pool(schedd=host, config=config, origin=origin)
+        collector = told["collector_host"] if any(name.upper() in COLLECTORS for name in settings) else ""
+        return Pool(host, collector, config=config, origin=origin)
     if told["runs_schedd"] or told["address_file"]:
         return Pool(config=config, origin=origin)
     return None
@@ -127,9 +137,10 @@ def _must_answer(site: Pool) -> None:
     try:
         _ = client(site).schedd
     except (ScheddUnreachable, NotAuthorised) as error:
-        kind = type(error)
+        kind = NotAuthorised if isinstance(error, NotAuthorised) else ScheddUnreachable
+        told = error.message if site.origin in error.message else f"{error.message} It was named by {site.origin}."
         raise kind(
-            f"{error.message} It was named by {site.origin}.",
+            told,
             hint="Mend that, wait for it, or use a pool on this machine: %condor_pool up",
             transient=error.transient,
         ) from None

@@ -1,0 +1,71 @@
+"""Times htcmagic side by side with its peers, on a personal pool of its own: ``make bench``.
+
+Prints one table and writes every figure to build/bench.json. Ends with status 1 when a bound is missed by more than
+noise explains, or a comparison fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+import report
+from cases import CASES, FULL, QUICK
+from pool import bench
+
+BUILD = Path(__file__).resolve().parents[1] / "build"
+
+EXPLAINED = """\
+Medians of interleaved runs; after the | is the peer. "each, scaled": one call for each job, as a loop over grid points
+does, timed for some of the jobs while half of them are queued already (calls slow down as the queue fills)."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, and say whether all bounds are kept."""
+    cases = "; ".join(f"{number}: {name}" for number, (name, _) in CASES.items())
+    parser = argparse.ArgumentParser(description=__doc__, epilog=cases)
+    parser.add_argument("--only", default="", metavar="N[,N]", help="only these comparisons")
+    parser.add_argument("--quick", action="store_true", help="1,000 jobs and fewer runs: a look, not a verdict")
+    parser.add_argument("--no-demo", action="store_true", help="leave the demo out")
+    args = parser.parse_args(argv)
+    chosen = [int(word) for word in args.only.split(",") if word] or list(CASES)
+    if not set(chosen) <= set(CASES):
+        parser.error(f"--only {args.only}: there are {cases}")
+    if args.no_demo and 6 in chosen:
+        chosen.remove(6)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+    rows, failures = measure(chosen, quick=args.quick)
+    report.save(rows, BUILD / "bench.json")
+    print(f"\n{EXPLAINED}\n\n{report.table(rows)}\n")
+    print(report.summary(rows, failures, time.monotonic() - began))
+    return 1 if failures or any(row.failed for row in rows) else 0
+
+
+def measure(chosen: list[int], *, quick: bool) -> tuple[list[report.Row], list[str]]:
+    """Run the comparisons; one that fails does not keep the others from running."""
+    rows: list[report.Row] = []
+    failures: list[str] = []
+    with bench() as there:
+        for number in chosen:
+            name, case = CASES[number]
+            print(f"{number}. {name} ...", end=" ", flush=True)
+            began = time.monotonic()
+            try:
+                rows += case(there, QUICK if quick else FULL)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told and the others go on
+                failures.append(f"{name}: {type(error).__name__}: {error}")
+                print(f"FAILED: {error}")
+            else:
+                print(f"{time.monotonic() - began:.0f} s", flush=True)
+    return rows, failures
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -70,7 +70,7 @@ def run_tests(module: Path, which: str, **more: str) -> subprocess.CompletedProc
 
 
 def _prefix(who: pwd.struct_passwd) -> list[str]:
-    """Return the words before the command: folders of root that hide what is needed are covered in a mount namespace."""
+    """Return the words before the command: a mount namespace in which root's folders do not hide what is needed."""
     found = programs.find()
     assert found is not None
     needed = [CHECKOUT, Path(sys.base_prefix), found.release_dir.parent]

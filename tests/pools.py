@@ -32,23 +32,36 @@ echo end >> "$1/events"
 
 
 @contextlib.contextmanager
-def at_home(home: Path, config: str = "") -> Iterator[Path]:
-    """Use another htcmagic folder for a while; its pool is taken down at the end, and nothing may be left of it."""
+def visit(home: Path) -> Iterator[Path]:
+    """Use another htcmagic folder for a while; give its pool's folder."""
     before = {name: os.environ.get(name) for name in ("HTCMAGIC_HOME", "HTCMAGIC_PROGRAMS")}
     chosen = resolve._chosen
     use_home(home)
-    folder = places.pool_dir()
+    resolve.choose(None)
     try:
-        resolve.choose(None)
-        if config:
-            (places.private(folder / "config.d") / "test.conf").write_text(config)
-        yield folder
+        yield places.pool_dir()
     finally:
-        thaw(folder)
-        personal.down(purge=True)
         resolve.choose(chosen)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@contextlib.contextmanager
+def at_home(home: Path, config: str = "") -> Iterator[Path]:
+    """Visit a folder; its pool is taken down at the end, and nothing may be left of it."""
+    with visit(home) as folder:
+        try:
+            if config:
+                (places.private(folder / "config.d") / "test.conf").write_text(config)
+            yield folder
+        finally:
+            take_down(folder)
+
+
+def take_down(folder: Path) -> None:
+    """End the pool in use, and leave nothing of it."""
+    thaw(folder)
+    personal.down(purge=True)
     assert not folder.exists()
     assert leftovers(folder) == []
 
@@ -121,7 +134,9 @@ def run_quick_job(folder: Path) -> float:
     submit(folder, "executable = /bin/echo\narguments = hello\nrequest_memory = 16MB")
     eventually(lambda: ended(folder))
     assert (folder / "out").read_text() == "hello\n"
-    stamps = re.findall(r"^00([01]) \(\S+\) (\S+ \S+) Job (?:submitted|executing)", (folder / "log").read_text(), re.M)
+    stamps = re.findall(
+        r"^00([01]) \(\S+\) (\S+ \S+) Job (?:submitted|executing)", (folder / "log").read_text(), re.MULTILINE
+    )
     times = {kind: datetime.fromisoformat(stamp) for kind, stamp in stamps}
     return (times["1"] - times["0"]).total_seconds()
 

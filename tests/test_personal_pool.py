@@ -191,7 +191,7 @@ def test_it_listens_on_loopback_only(home):
     inodes = set()
     for pid in pools.processes(home):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(entry) if entry.is_symlink() else ""
+            target = str(entry.readlink()) if entry.is_symlink() else ""
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
     listening = []
@@ -253,9 +253,7 @@ def test_all_of_this_as_an_ordinary_user(path):
 
 def as_ordinary_user(path: str, which: str) -> None:
     """Run tests of this module as somebody else."""
-    done = ordinary.run_tests(
-        HERE, f"({which}) and not ordinary", PATH=path, EXPECT_CONTAINED=str(path != "/nowhere")
-    )
+    done = ordinary.run_tests(HERE, f"({which}) and not ordinary", PATH=path, EXPECT_CONTAINED=str(path != "/nowhere"))
     print(done.stdout)
     assert done.returncode == 0
     assert " passed" in done.stdout

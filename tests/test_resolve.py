@@ -11,7 +11,7 @@ import pools
 import pytest
 
 from htcmagic.errors import HTCMagicError, ScheddUnreachable
-from htcmagic.pool import personal, resolve
+from htcmagic.pool import personal, places, resolve
 from htcmagic.pool.address import Pool
 
 
@@ -26,14 +26,18 @@ def fresh():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Put up a second pool, which plays the site's; its configuration file, collector and schedd's name."""
-    with pools.at_home(tmp_path_factory.mktemp("site"), "SCHEDD_NAME = ap1@\n") as folder:
-        status = personal.up()
-        name = resolve.connect().locate().name
-        config, before = str(folder / "condor_config"), dict(os.environ)
-        resolve.choose(None)
-        yield config, status.collector.partition("?")[0].strip("<>"), name
-        os.environ.clear()
-        os.environ.update(before)
+    home = tmp_path_factory.mktemp("site")
+    with pools.visit(home) as folder:
+        (places.private(folder / "config.d") / "test.conf").write_text("SCHEDD_NAME = ap1@\n")
+        collector = personal.up().collector.partition("?")[0].strip("<>")
+        name = pools.eventually(scheduler_name)
+    yield str(folder / "condor_config"), collector, name
+    with pools.visit(home):
+        pools.take_down(folder)
+
+
+def scheduler_name() -> str:
+    return pools.tool("condor_status", "-schedd", "-af", "Name").stdout.strip()
 
 
 @pytest.fixture
@@ -157,9 +161,7 @@ def test_a_site_that_goes_down_in_the_middle_is_named(tmp_path, home, monkeypatc
             refused("does not answer", str(folder / "condor_config"))
 
 
-@pytest.mark.parametrize(
-    ("host", "collector"), [("nowhere", "127.0.0.1:9"), ("nowhere", "SITE"), ("nowhere", None)]
-)
+@pytest.mark.parametrize(("host", "collector"), [("nowhere", "127.0.0.1:9"), ("nowhere", "SITE"), ("nowhere", None)])
 def test_an_environment_that_names_nobody_is_an_error(home, site, monkeypatch, host, collector):
     monkeypatch.setenv("_CONDOR_SCHEDD_HOST", host)
     if collector:
@@ -212,7 +214,7 @@ def test_the_magic_shows_everything_about_the_pool(kernel):
 def test_the_magic_takes_another_pool_and_comes_back(kernel, site):
     shown = kernel.run(f"%condor_pool --schedd {site[2]} --pool {site[1]}")
     assert shown.error is None
-    assert f"Chosen by  %condor_pool\n" in shown.result
+    assert "Chosen by  %condor_pool\n" in shown.result
     assert site[2] in shown.result
     refused = kernel.run("%condor_pool --schedd nowhere --pool 127.0.0.1:9")
     assert "127.0.0.1:9 does not answer" in refused.text + str(refused.error)

@@ -13,12 +13,12 @@ import pytest
 
 from htcmagic.pool import personal
 
-BREAK_IN = '''
+BREAK_IN = """
 import json, os, subprocess, sys
 folder, collector, schedd, condor_q = sys.argv[1:]
 config, address = (os.path.expanduser(name) for name in ("~/condor_config", "~/address"))
 open(address, "w").write(f"<{schedd}>\\n$CondorVersion: 25.14.1 2026-10-16 $\\n$CondorPlatform: X86_64-Debian_ $\\n")
-open(config, "w").write(f"COLLECTOR_HOST = {collector}\\nSCHEDD_ADDRESS_FILE = {address}\\nSEC_PASSWORD_DIRECTORY = /nonexistent\\n"
+open(config, "w").write(f"COLLECTOR_HOST = {collector}\\nSCHEDD_ADDRESS_FILE = {address}\\n"
                         "SEC_CLIENT_AUTHENTICATION_METHODS = " + os.environ["METHODS"] + "\\n"
                         "SEC_CLIENT_AUTHENTICATION = " + os.environ["AUTHENTICATION"] + "\\n")
 os.environ["CONDOR_CONFIG"] = config
@@ -51,8 +51,11 @@ attempt("key", lambda: open(folder + "/passwords.d/POOL", "rb").read())
 for words in ([condor_q, "-allusers"], [condor_q, "-global"]):
     done = subprocess.run(words, capture_output=True, text=True)
     told[" ".join(words[:2])] = f"{done.returncode} {done.stdout}{done.stderr}"
+from htcmagic.pool import client
+from htcmagic.pool.address import Pool
+attempt("htcmagic", lambda: client.client(Pool(collector=collector, config=config, origin="me")).locate())
 print(json.dumps(told))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,8 @@ def break_in_as(who: pwd.struct_passwd, folder: Path, authentication: str) -> No
             AUTHENTICATION=authentication,
         )
     told = json.loads(done.stdout.splitlines()[-1])
-    assert len(told) == 14
+    assert len(told) == 15
+    assert told["htcmagic"].startswith("NotAuthorised: " if authentication == "REQUIRED" else "ScheddUnreachable: ")
     for attempt, outcome in told.items():
         print(f"{who.pw_name}: {attempt}: {' '.join(outcome.split())[:150]}")
         assert "GOT IN" not in outcome

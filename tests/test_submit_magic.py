@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pytest
 
 
@@ -39,3 +43,53 @@ def test_a_slip_is_told_in_two_lines_and_nothing_is_sent(kernel, cell, said):
     assert said in shown
     assert len(shown.strip().splitlines()) <= 2
     assert kernel.run("print(len(htcmagic.clusters()))").text == before
+
+
+@pytest.mark.parametrize("waiting", ["sleeper.wait()", "%condor_wait sleeper"])
+def test_an_interrupted_wait_says_that_the_jobs_go_on(kernel, waiting):
+    kernel.run("%%condor -o sleeper\nexecutable = /bin/sleep\narguments = 300")
+    kernel.run(waiting, send_only=True)
+    time.sleep(1.5)
+    kernel.manager.interrupt_kernel()
+    outcome = kernel.collect(20)
+    assert outcome.error is not None
+    name, _, shown = outcome.error
+    assert name == "Interrupted"
+    assert "the jobs go on" in shown
+    assert len(shown.strip().splitlines()) == 2
+    assert kernel.run("print(sleeper.status['removed'], sleeper.rm())").text == "0 1\n"
+
+
+def test_an_interrupted_look_at_a_frozen_queue_is_told_in_a_line(kernel, real):
+    address = real("condor_q").stdout  # the schedd answers
+    assert "Schedd" in address
+    kernel.run("%condor_q")
+    pids = kernel.run(FROZEN).text
+    try:
+        kernel.run("%condor_q", send_only=True)
+        time.sleep(1.0)
+        kernel.manager.interrupt_kernel()
+        outcome = kernel.collect(10)
+        assert outcome.error is not None
+        assert outcome.error[0] == "Interrupted"
+        assert len(outcome.error[2].strip().splitlines()) == 1
+    finally:
+        for pid in pids.split():
+            os.kill(int(pid), signal.SIGCONT)
+    assert kernel.run("%condor_q").error is None
+
+
+FROZEN = """
+import os, signal
+from pathlib import Path
+from htcmagic.pool import personal
+for entry in Path("/proc").iterdir():
+    if entry.name.isdigit():
+        try:
+            words, env = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"condor_schedd" in words and os.fsencode(f"CONDOR_CONFIG={personal.config_file()}") in env:
+            os.kill(int(entry.name), signal.SIGSTOP)
+            print(entry.name)
+"""

@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "is it up, where, which HTCondor", "The exit status is 3 when it is down.")
     add("config", _config, "show its HTCondor configuration", "And where that is, and where to put changes.")
     logs = add("logs", _logs, "show the ends of its daemons' logs")
-    logs.add_argument("daemon", nargs="?", help="only this one: keeper, master, collector, negotiator, schedd, startd")
+    logs.add_argument(
+        "daemon", nargs="?", help="only this one: schedd, startd, master, collector, negotiator, shadow, starter"
+    )
     logs.add_argument("-n", type=int, default=LOG_LINES, metavar="LINES", help=f"how much of each ({LOG_LINES})")
     run = add("run", _unused, "run a command on this pool", "For example: htc-pool run condor_q -nobatch")
     run.add_argument("CMD", nargs=argparse.REMAINDER, help="a program, HTCondor's or another, and its arguments")
@@ -116,7 +118,9 @@ def _up(_args: argparse.Namespace) -> int:
 
 def _down(args: argparse.Namespace) -> int:
     was_up = personal.down(purge=args.purge)
-    print(("The pool is down." if was_up else "The pool was not up.") + (" Its files are deleted." if args.purge else ""))
+    print(
+        ("The pool is down." if was_up else "The pool was not up.") + (" Its files are deleted." if args.purge else "")
+    )
     return 0
 
 
@@ -151,11 +155,10 @@ def _config(_args: argparse.Namespace) -> int:
 
 def _logs(args: argparse.Namespace) -> int:
     folder = places.pool_dir() / "log"
-    files = sorted(folder.glob("*Log"))
+    files = sorted(file for file in folder.glob("*Log*") if file.suffix != ".old" and file.stat().st_size)
     if args.daemon:
-        wanted = {"schedd": "sched", "startd": "start", "collector": "collector", "negotiator": "negotiator"}
-        prefix = wanted.get(args.daemon.lower(), args.daemon.lower())
-        files = [file for file in files if file.name.lower().startswith(prefix)]
+        name = {"schedd": "sched", "startd": "start"}.get(args.daemon.lower(), args.daemon.lower())
+        files = [file for file in files if file.name.partition(".")[0].lower() == f"{name}log"]
     if not files:
         raise HTCMagicError(f"There are no such logs in {folder}.", hint="They come with the pool: htc-pool up")
     for file in files:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, overload
 
-from htcmagic.errors import NoSuchJob, TimedOut
+from htcmagic.errors import Interrupted, NoSuchJob, TimedOut
 from htcmagic.jobs import display
 from htcmagic.jobs.follower import follower
 from htcmagic.jobs.model import Exit, Hold, JobId, JobState, removed
@@ -209,16 +209,21 @@ class Cluster(Sequence[JobFuture]):
 
         Raises
         ------
+        Interrupted
+            The user did not want to wait any longer.
         TimedOut
             Some have not ended; the message says how many, and why the first is held.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._ended.wait(0.5 if deadline is None else max(0.0, min(0.5, deadline - time.monotonic()))):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimedOut(
-                    f"After {timeout:g} s: {display.line(self)}.",
-                    hint="The jobs go on; wait again, or remove them: .rm()",
-                )
+        try:
+            while not self._ended.wait(0.5 if deadline is None else max(0.0, min(0.5, deadline - time.monotonic()))):
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimedOut(
+                        f"After {timeout:g} s: {display.line(self)}.",
+                        hint="The jobs go on; wait again, or remove them: .rm()",
+                    )
+        except KeyboardInterrupt:
+            raise Interrupted(f"Stopped waiting; the jobs go on.\nTo remove them: %condor_rm {self.id}") from None
         return self
 
     def pause(self, seconds: float) -> None:

@@ -103,15 +103,12 @@ def prepare(
     keys = {name.lower(): value for name, value in read["keys"].items()}
     _no_undefined(keys, body, read["known"], columns, namespace, options)
     text = "\n".join([text, *_completion(keys, options, client, run_dir, over)])
-    rows = over.dicts() if over is not None else None
-    queue_line = options.first_line + body.text.count("\n") + 1
-    checked = client.call(
-        "check", text=text, items=rows, columns=columns, queue_line=queue_line, within_s=SUBMIT_S, **call
-    )
+    call["items"] = over.dicts() if over is not None else None
+    call["queue_line"] = options.first_line + body.text.count("\n") + 1
+    checked = client.call("check", text=text, columns=columns, within_s=SUBMIT_S, **call)
     if options.checked:
         _all_there(checked["missing"])
     first = checked["first"]
-    local = client.schedd.local and not options.spool
     return Submission(
         text=text,
         queue=queue,
@@ -121,12 +118,9 @@ def prepare(
         borrowed=borrowed,
         first=first,
         jobs=_number(checked["items"], body, over, options),
-        outputs=(
-            keys.get("output", run_dir.default_output("out")),
-            keys.get("error", run_dir.default_output("err")),
-        ),
+        outputs=_outputs(keys, run_dir),
         initialdir=keys.get("initialdir", ""),
-        log=str(directory / first.get("initialdir", "") / first["log"]) if first.get("log") and local else "",
+        log=_log(first, directory) if client.schedd.local and not options.spool else "",
         name=first.get("batch_name", "").strip('"'),
         first_line=first_line,
         listed=_listed(checked["items"]) if over is None else None,
@@ -148,6 +142,14 @@ def shown(submission: Submission) -> str:
         else [f"queue {columns} from (", "  " + ", ".join(first), f"  # … {more} more", ")"]
     )
     return "\n".join([*head, *lines, *tail])
+
+
+def _outputs(keys: Mapping[str, str], run_dir: RunDir) -> tuple[str, str]:
+    return keys.get("output", run_dir.default_output("out")), keys.get("error", run_dir.default_output("err"))
+
+
+def _log(first: Mapping[str, str], directory: Path) -> str:
+    return str(directory / first.get("initialdir", "") / first["log"]) if first.get("log") else ""
 
 
 def _listed(rows: list[dict[str, str]] | None) -> items.Items | None:

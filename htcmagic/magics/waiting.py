@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from htcmagic.errors import Interrupted
 from htcmagic.jobs import display
 from htcmagic.jobs.cluster import Cluster
-from htcmagic.magics.output import say
 
 REDRAW_S = 0.5
 
@@ -40,6 +40,5 @@ def wait_for(clusters: Sequence[Cluster], timeout: float | None = None, *, shown
                 sys.stdout.write("\n")
     except KeyboardInterrupt:
         ids = " ".join(str(cluster.id) for cluster in clusters)
-        say(f"\nStopped waiting; the jobs go on. To remove them: %condor_rm {ids}")
-        raise
+        raise Interrupted(f"Stopped waiting; the jobs go on.\nTo remove them: %condor_rm {ids}") from None
     return True

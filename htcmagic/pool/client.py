@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from htcmagic import errors
-from htcmagic.errors import PoolError, ScheddUnreachable
+from htcmagic.errors import Interrupted, PoolError, ScheddUnreachable
 from htcmagic.pool import personal, wire
 from htcmagic.pool.address import Pool, Schedd
 
@@ -207,6 +207,9 @@ class Door:
             except _Deaf as error:
                 self.close()
                 raise ScheddUnreachable(error.message, hint=error.hint) from None
+            except KeyboardInterrupt:
+                self.close()
+                raise Interrupted(f"Interrupted: {pool or 'the pool'} had not answered yet.") from None
             except BaseException as error:
                 if not isinstance(error, errors.HTCMagicError):
                     self.close()

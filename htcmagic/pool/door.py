@@ -76,9 +76,8 @@ def translate(error: Exception, pool: Pool | None, said: str = "") -> PoolError:
     where = pool.its_schedd if pool is not None else "the schedd"
     where = where[0].upper() + where[1:]
     lowered = f"{error} {said}".lower()
-    if any(
-        sign in lowered for sign in ("authenticat", "authoriz", "permission denied", "no common methods", "secman:2007", "secman:2010")
-    ):
+    refusals = ("authenticat", "authoriz", "permission denied", "no common methods", "secman:2007", "secman:2010")
+    if any(sign in lowered for sign in refusals):
         _located.clear()
         return NotAuthorised(
             f"{where} refuses us: {text}" if pool else text,
@@ -173,7 +172,7 @@ def locate(pool: Pool) -> Answer:
     }
 
 
-def why_not(ad: Any, error: Exception) -> Exception:
+def why_not(ad: Any, error: Any) -> Any:
     """Return what a query raises: unlike a ping it tells a refusal from silence."""
     try:
         htcondor2.Schedd(ad).query("false", ["ClusterId"])

@@ -4,9 +4,9 @@ Everything of a user lives under one folder: ``$HTCMAGIC_HOME`` if set, else ``$
 ``~/.local/share/htcmagic``. Two things must not lie just anywhere: a personal pool binds unix sockets, whose paths
 are limited to 107 bytes by the kernel (``sun_path`` in unix(7)); and event logs want a file system with working
 locks. Where the home folder is too deep, or on a network file system, those two go to a private folder of the same
-user under ``/var/tmp``, which a reboot does not empty. Two more kinds of places are not for a pool: below ``/tmp``
-HTCondor mounts a scratch folder over a container job's ``/tmp``, which would hide the job's own; and spaces in a scratch
-folder's name trip half of the world's job scripts.
+user under ``/var/tmp``, which a reboot does not empty. Two more kinds of places are not for a pool: below ``/tmp``,
+as HTCondor mounts a scratch folder over a container job's ``/tmp``, which would hide the job's own; and where a name
+has spaces or the like, which in a scratch folder's name trip half of the world's job scripts.
 """
 
 from __future__ import annotations

@@ -94,11 +94,7 @@ def _configuration_source(settings: dict[str, str]) -> str:
     for place in places:
         if place.is_file():
             return str(place)
-    named = [
-        name
-        for name in settings
-        if name.upper() in {"_CONDOR_SCHEDD_HOST", *COLLECTORS}
-    ]
+    named = [name for name in settings if name.upper() in {"_CONDOR_SCHEDD_HOST", *COLLECTORS}]
     return f"${named[0]}" if named else ""
 
 

@@ -25,8 +25,10 @@ CHROMIUM_OPTIONS = [
 ]
 CELLS = [
     "%load_ext htcmagic\nimport time\ngrid = [{'x': x, 'y': y} for x in range(4) for y in range(3)]",
-    "%%condor --over grid --name scan -o scan\nexecutable = /bin/sh\n"
-    "arguments  = \"-c 'sleep 1.$(y); echo $(x) $(y)'\"\nrequest_memory = 256MB\nqueue",
+    (
+        "%%condor --over grid --name scan -o scan\nexecutable = /bin/sh\n"
+        "arguments  = \"-c 'sleep 1.$(y); echo $(x) $(y)'\"\nrequest_memory = 256MB\nqueue"
+    ),
     "%condor_q",
     "time.sleep(2); scan.wait(90); print('all', len(scan), 'ended')",
 ]

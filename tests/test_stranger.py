@@ -53,7 +53,7 @@ for words in ([condor_q, "-allusers"], [condor_q, "-global"]):
     told[" ".join(words[:2])] = f"{done.returncode} {done.stdout}{done.stderr}"
 from htcmagic.pool import client
 from htcmagic.pool.address import Pool
-attempt("htcmagic", lambda: client.client(Pool(collector=collector, config=config, origin="me")).locate())
+attempt("htcmagic", lambda: client.client(Pool(config=config, origin="me")).locate())
 print(json.dumps(told))
 """
 
@@ -89,7 +89,7 @@ def break_in_as(who: pwd.struct_passwd, folder: Path, authentication: str) -> No
         )
     told = json.loads(done.stdout.splitlines()[-1])
     assert len(told) == 15
-    assert told["htcmagic"].startswith("NotAuthorised: " if authentication == "REQUIRED" else "ScheddUnreachable: ")
+    assert told["htcmagic"].startswith("NotAuthorised: The schedd that me names refuses us: ")
     for attempt, outcome in told.items():
         print(f"{who.pw_name}: {attempt}: {' '.join(outcome.split())[:150]}")
         assert "GOT IN" not in outcome

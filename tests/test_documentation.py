@@ -18,7 +18,7 @@ def test_the_lines_of_the_readme_work_as_pasted(kernel):
     text = (ROOT / "README.md").read_text()
     ten_lines = text.partition("## Ten lines")[2].partition("\n## ")[0]
     cells = re.findall(r"^```\w*\n(.*?)^```", ten_lines, re.MULTILINE | re.DOTALL)
-    assert len(cells) == 3
+    assert len(cells) == 4
     outcomes = [kernel.run(cell) for cell in cells]
     assert [outcome.error for outcome in outcomes] == [None] * len(cells)
     assert outcomes[-1].result == "'point 1 0\\n'"

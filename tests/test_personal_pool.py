@@ -20,7 +20,7 @@ from htcmagic.errors import PoolError
 from htcmagic.pool import personal, places, resolve
 
 HERE = Path(__file__)
-SLOTS = "NUM_CPUS = 4\nMEMORY = 4096\n"
+SLOTS = "NUM_CPUS = 4\nMEMORY = 4096\nJOB_DEFAULT_LEASE_DURATION = 6\n"  # as ever, but the lease is a minute
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,18 @@ from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, overload
 
-from htcmagic.errors import Interrupted, NoSuchJob, TimedOut
+from htcmagic.errors import HTCMagicError, Interrupted, NoSuchJob, TimedOut
 from htcmagic.jobs import display
 from htcmagic.jobs.follower import follower
 from htcmagic.jobs.model import Exit, Hold, JobId, JobState, removed
 from htcmagic.jobs.outputs import Outputs
 from htcmagic.jobs.rundir import Record, RunDir
 from htcmagic.jobs.tracker import Summary, Tracker
+from htcmagic.pool import personal
 from htcmagic.pool.client import Client, client
+
+LOOK_AFTER_S = 2.0
+"""How often it is looked whether the personal pool of unfinished jobs is still there."""
 
 
 class JobFuture(Future[Exit]):
@@ -68,6 +72,33 @@ class JobFuture(Future[Exit]):
         if not self._cluster._act("Remove", [str(self.id)], "cancelled from a notebook"):  # noqa: SLF001
             self._cancelling = False  # it has just ended
         return self._cancelling
+
+    def result(self, timeout: float | None = None) -> Exit:
+        """Return how the job ended, waiting for that if need be.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; for ever if not given.
+
+        Raises
+        ------
+        JobFailed, JobRemoved
+            It did not end well.
+        TimedOut
+            It has not ended; the message says its state, and why it is held if it is.
+        CancelledError
+            It was cancelled through this future.
+        """
+        try:
+            return super().result(timeout)
+        except TimeoutError:
+            why = f": {display.clean(self.hold.reason, display.LONGEST_REASON)}" if self.hold else ""
+            raise TimedOut(
+                f"Job {self.id} is {self.state.value}{why}.", hint=_next_step(held=bool(self.hold))
+            ) from None
+        except KeyboardInterrupt:
+            raise Interrupted(f"Stopped waiting for job {self.id}; it goes on.") from None
 
     def _settle(self) -> None:
         """Take the final state over from the tracker; the follower and the user may do so at the same moment."""
@@ -150,6 +181,7 @@ class Cluster(Sequence[JobFuture]):
         self.note = ""
         self.jobs = JobList(self)
         self._ended = threading.Event()
+        self._next_look = 0.0
         self._views = display.Views(self)
         self._outputs = Outputs(record, run_dir)
         follower().follow(self)
@@ -220,7 +252,7 @@ class Cluster(Sequence[JobFuture]):
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimedOut(
                         f"After {timeout:g} s: {display.line(self)}.",
-                        hint="The jobs go on; wait again, or remove them: .rm()",
+                        hint=_next_step(held=self.summary().hold is not None),
                     )
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped waiting; the jobs go on.\nTo remove them: %condor_rm {self.id}") from None
@@ -304,10 +336,22 @@ class Cluster(Sequence[JobFuture]):
             self._ended.set()
 
     def tick(self) -> None:
-        """Keep the elapsed time on the screen true."""
+        """Keep the elapsed time on the screen true, and an eye on the pool."""
         if self.done:
             self._ended.set()
+        elif self.record.pool.personal and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_AFTER_S
+            self._look_after_pool()
         self._views.update()
+
+    def _look_after_pool(self) -> None:
+        """Nothing but its jobs' users watches a personal pool: start it when it was killed, see when it was purged."""
+        config = self.record.pool.config
+        if personal.purged(config, self.record.created):
+            self.changed(self.tracker.end_all("the personal pool was purged"))
+        elif config == str(personal.config_file()) and not personal.is_up() and not personal.stopped():
+            with contextlib.suppress(HTCMagicError):
+                personal.up()
 
     def lost(self, why: str) -> None:
         """Be told that the log is gone and polling has taken over."""
@@ -322,6 +366,12 @@ class Cluster(Sequence[JobFuture]):
 
     def _ipython_display_(self) -> None:
         self._views.show()
+
+
+def _next_step(*, held: bool) -> str:
+    if held:
+        return "Mend the cause, then .release() what is held; or remove it: .rm()"
+    return "It goes on; wait again, or remove it: .rm()"
 
 
 _loaded: dict[str, Cluster] = {}

@@ -30,6 +30,8 @@ COMMANDS = tuple(
 )
 STATEMENTS = ("if", "else", "elif", "endif", "include : ", "queue")
 QUEUE_WORDS = ("in", "from", "matching", "matching files", "matching dirs")
+ALIASES = ("args", "cmd", "err", "in", "initial_dir", "iwd", "out", "prio", "user_log", "allow_startup_script")
+"""Other spellings of submit commands that HTCondor takes."""
 VALUES = {
     "universe": ("vanilla", "container", "docker", "parallel", "local", "scheduler", "grid", "java", "vm"),
     "should_transfer_files": ("YES", "NO", "IF_NEEDED"),

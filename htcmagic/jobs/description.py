@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from htcmagic.errors import CellError
+from htcmagic.jobs import commands
 from htcmagic.jobs.items import text_of
 
 QUEUE = re.compile(r"^\s*queue(?:\s+(?P<args>.*\S))?\s*$", re.IGNORECASE)
@@ -169,6 +171,40 @@ def undefined(keys: Mapping[str, str], queue: str, known: Iterable[str], columns
     defined = {name.lower() for name in (*keys, *known, *columns)} | AUTOMATIC
     needed = [name for name, is_needed in used([*keys.values(), queue]).items() if is_needed]
     return [name for name in needed if name.lower() not in defined]
+
+
+def unused(keys: Mapping[str, str], body: Body) -> list[tuple[str, str]]:
+    """Return names that are assigned, are no submit commands, and are used by nothing: probably slips.
+
+    Returns
+    -------
+    list of (str, str)
+        The name as written, and the submit command that was probably meant; empty if none is near.
+    """
+    known = {_plain(name): name for name in (*commands.COMMANDS, *commands.ALIASES)}
+    macros = {name.lower() for name in used([*keys.values(), body.queue, body.text])} | AUTOMATIC
+    macros |= {found.group(1).lower() for line in body.text.split("\n") if (found := DEFINED.match(line))}
+    slips = []
+    for name in keys:
+        if "." in name or name.lower() in macros or _plain(name) in known:
+            continue
+        near = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.75)
+        if near or not name.lower().startswith(("request_", "require_")):  # a pool may have resources of its own
+            slips.append((name, known[near[0]] if near else ""))
+    return slips
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def line_of(text: str, name: str) -> int | None:
+    """Return the line, counted from 1, that assigns a name."""
+    for number, line in enumerate(text.split("\n"), 1):
+        found = ASSIGNED.match(line)
+        if found and found.group(1).lower() == name.lower():
+            return number
+    return None
 
 
 def line_using(text: str, macro: str) -> int | None:

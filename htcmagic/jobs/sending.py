@@ -148,7 +148,5 @@ def _write(submission: Submission, run_dir: RunDir) -> str:
         run_dir.write(run_dir.items_file, "".join(UNIT_SEPARATOR.join(row) + "\n" for row in known.rows))
     if submission.items is not None:
         queue = f"queue {count}{','.join(submission.items.columns)} from {run_dir.items_file}"
-    elif submission.count is not None:
-        queue = f"queue {count}".rstrip()
     run_dir.write(run_dir.submit_file, f"{submission.text}\n{queue}\n")
     return queue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,8 @@ class Submission:
     """Number of the text's first line in the cell: below 1 where lines were put before it."""
     listed: Items | None
     """The items of the description's own queue statement, as far as they are known before it is sent."""
+    notes: tuple[str, ...]
+    """What is probably a slip, one line each."""
 
 
 def prepare(
@@ -89,7 +92,7 @@ def prepare(
         There is nobody to ask.
     """
     body = description.split(cell)
-    over = None if options.over is None else _over(options, body)
+    over, count = (None, options.count) if options.over is None else _over(options, body)
     columns = over.columns if over is not None else body.variables
     directory = _directory(options.directory)
     wished = description.wished(body, (*columns, *options.settings))
@@ -97,7 +100,7 @@ def prepare(
     lines = [*description.assignments(borrowed), *(f"{k} = {v}" for k, v in options.settings.items())]
     first_line = options.first_line - len(lines)
     text = "\n".join([*lines, body.text])
-    queue = "queue" if over is not None or not body.has_queue else f"queue {body.queue}".rstrip()
+    queue = "queue" if over is not None else _queue(options, body)
     call: dict[str, Any] = {"queue": queue, "cwd": str(directory)}
     read = client.call("parse", text=text, env=dict(os.environ), first_line=first_line, **call)
     keys = {name.lower(): value for name, value in read["keys"].items()}
@@ -113,17 +116,18 @@ def prepare(
         text=text,
         queue=queue,
         items=over,
-        count=options.count,
+        count=count,
         directory=directory,
         borrowed=borrowed,
         first=first,
-        jobs=_number(checked["items"], body, over, options),
+        jobs=_number(checked["items"], body, over, count),
         outputs=_outputs(keys, run_dir),
         initialdir=keys.get("initialdir", ""),
         log=_log(first, directory) if client.schedd.local and not options.spool else "",
         name=first.get("batch_name", "").strip('"'),
         first_line=first_line,
         listed=_listed(checked["items"]) if over is None else None,
+        notes=tuple(_note(name, meant, body, options) for name, meant in description.unused(read["keys"], body)),
     )
 
 
@@ -159,7 +163,27 @@ def _listed(rows: list[dict[str, str]] | None) -> items.Items | None:
     return items.Items(columns, [tuple(row.get(column, "") for column in columns) for row in rows])
 
 
-def _over(options: Options, body: description.Body) -> items.Items:
+def _note(name: str, meant: str, body: description.Body, options: Options) -> str:
+    line = description.line_of(body.text, name)
+    where = "" if line is None else f"line {line + options.first_line - 1}: "
+    return (
+        f"Warning: {where}{name} is no submit command, and nothing uses it.{f' Did you mean {meant}?' if meant else ''}"
+    )
+
+
+def _queue(options: Options, body: description.Body) -> str:
+    """Return the description's own queue statement, with ``--count`` in it."""
+    if options.count is None:
+        return f"queue {body.queue}".rstrip()
+    if re.match(r"[\d$]", body.queue):
+        raise CellError(
+            f"--count {options.count} and queue {body.queue.split()[0]} both say how many jobs.", hint="Leave one out."
+        )
+    return f"queue {options.count} {body.queue}".rstrip()
+
+
+def _over(options: Options, body: description.Body) -> tuple[items.Items, int | None]:
+    """Return the items, and how many jobs of each."""
     found = items.read(options.over, options.over_name)
     names = re.fullmatch(r"(?P<count>\d+)?\s*(?P<names>[A-Za-z_]\w*(?:[\s,]+\w+)*)?", body.queue)
     if body.has_queue and not names:
@@ -174,7 +198,10 @@ def _over(options: Options, body: description.Body) -> items.Items:
                 f"queue names {len(columns)} macros, the items of {options.over_name} have {len(found.columns)}."
             )
         found = items.Items(columns, found.rows)
-    return found
+    written = names.group("count") if names else None
+    if written and options.count is not None:
+        raise CellError(f"--count {options.count} and queue {written} both say how many jobs.", hint="Leave one out.")
+    return found, int(written) if written else options.count
 
 
 def _directory(named: str) -> Path:
@@ -251,18 +278,19 @@ def _all_there(missing: list[tuple[str, str]]) -> None:
         "mode": f"the executable {path} may not be executed.",
         "input": f"the input file {path} does not exist{more}.",
         "nothing": "the description names no executable.",
+        "output": f"the folder of {path} does not exist, so the job would be held{more}.",
     }[kind]
     hint = {
         "mode": f"Allow it: !chmod +x {path}",
         "nothing": "For example: executable = /bin/echo",
         "folder": "Name the program in it.",
+        "output": f"Make it: !mkdir -p {shlex.quote(str(Path(path).parent))}",
         "executable": "Relative paths start at the notebook's folder. Only on the worker? transfer_executable = false",
     }.get(kind, "Relative paths start at the notebook's folder. To send the jobs all the same: --no-check")
     raise CellError(said, hint=hint)
 
 
-def _number(rows: list[Any] | None, body: description.Body, over: items.Items | None, options: Options) -> int | None:
-    count = options.count
+def _number(rows: list[Any] | None, body: description.Body, over: items.Items | None, count: int | None) -> int | None:
     if count is None:
         written = re.match(r"(\d+)\b", body.queue)
         count = int(written.group(1)) if written else None if re.match(r"\$", body.queue) else 1

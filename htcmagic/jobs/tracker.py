@@ -155,6 +155,17 @@ class Tracker:
         self._version += 1
         return changed
 
+    def end_all(self, reason: str) -> set[int]:
+        """Take in that the queue itself is gone; return the procs that this removed."""
+        changed = set()
+        for proc in range(self.procs):
+            if not self.state(proc).final:
+                self.reasons[proc] = reason
+                self._move(proc, JobState.REMOVED)
+                changed.add(proc)
+        self._version += 1
+        return changed
+
     def state(self, proc: int) -> JobState:
         """Return one job's state."""
         return self.states.get(proc, self._first)

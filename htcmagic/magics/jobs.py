@@ -54,7 +54,9 @@ def act_arguments(function: Any) -> Any:
     """Add what condor_rm, condor_hold and condor_release take."""
     for decorate in reversed(
         [
-            argument("jobs", nargs="*", metavar="JOB", help="cluster, cluster.proc, or a user's name"),
+            argument(
+                "jobs", nargs="*", metavar="JOB", help="cluster.proc, a cluster (id, variable, batch name) or a user"
+            ),
             argument(
                 "--constraint", default="", metavar="EXPR", help="all jobs for which this ClassAd expression is true"
             ),
@@ -88,7 +90,10 @@ class JobsMagics(Magics):
         from htcmagic.jobs import store
 
         args = parse(self.condor_jobs, line)
-        return ClusterList(store.clusters(args.name, limit=args.limit))
+        found = store.clusters(args.name, limit=max(args.limit, 0))
+        if args.name and not found:
+            raise HTCMagicError(f"There is no cluster {args.name} of yours.", hint="List them all: %condor_jobs")
+        return ClusterList(found)
 
     @no_var_expand
     @line_magic
@@ -101,7 +106,7 @@ class JobsMagics(Magics):
 
             In [1]: %condor_rm 17 18.3
         """
-        _act("Remove", parse(self.condor_rm, line), "condor_rm")
+        _act("Remove", parse(self.condor_rm, line), "condor_rm", self.shell.user_ns)
 
     @no_var_expand
     @line_magic
@@ -114,7 +119,7 @@ class JobsMagics(Magics):
 
             In [1]: %condor_hold 17 -reason "wrong input"
         """
-        _act("Hold", parse(self.condor_hold, line), "condor_hold")
+        _act("Hold", parse(self.condor_hold, line), "condor_hold", self.shell.user_ns)
 
     @no_var_expand
     @line_magic
@@ -127,7 +132,7 @@ class JobsMagics(Magics):
 
             In [1]: %condor_release 17
         """
-        _act("Release", parse(self.condor_release, line), "condor_release")
+        _act("Release", parse(self.condor_release, line), "condor_release", self.shell.user_ns)
 
     @no_var_expand
     @line_magic
@@ -159,7 +164,7 @@ class JobsMagics(Magics):
             say(f"Time expired: {'; '.join(display.line(c) for c in clusters if not c.done)}")
 
 
-def _act(action: str, args: argparse.Namespace, command: str) -> None:
+def _act(action: str, args: argparse.Namespace, command: str, namespace: dict[str, Any]) -> None:
     if bool(args.jobs) + bool(args.constraint) + args.all != 1:
         raise UsageError(
             f"Say which jobs: %{command} 17, %{command} 17.3, %{command} -constraint EXPR, %{command} -all"
@@ -167,14 +172,15 @@ def _act(action: str, args: argparse.Namespace, command: str) -> None:
     from htcmagic.pool.resolve import connect
 
     client = connect(args.schedd, args.pool, report=say)
-    reason = args.reason or f"via %{command} (by user {client.schedd.me})"
+    reason = args.reason or f"via %{command}"  # HTCondor adds by whom
     done = DONE_TO[action]
     if args.constraint or args.all:
         constraint = args.constraint or "true"
         counts = client.act(action, constraint, reason)
         say(f"{counts['success']} jobs {done}." if counts["success"] else "No job was found for this.")
         return
-    for word in args.jobs:
+    for given in args.jobs:
+        word = _id_of(given, namespace)
         counts = client.act(action, _spec(word), reason)
         what = "Job" if "." in word else "All jobs in cluster" if word.isdigit() else "All jobs of user"
         if counts["success"]:
@@ -182,6 +188,20 @@ def _act(action: str, args: argparse.Namespace, command: str) -> None:
         else:
             why = "permission denied" if counts["permission_denied"] else _why_not(action, counts)
             say(f"{what} {word}: {why}")
+
+
+def _id_of(word: str, namespace: dict[str, Any]) -> str:
+    """Return the id of a cluster that was given by its variable or batch name; other words as they are."""
+    from htcmagic.jobs import store
+    from htcmagic.jobs.cluster import Cluster
+
+    bound = namespace.get(word)
+    if isinstance(bound, Cluster):
+        return str(bound.id)
+    if ID.match(word):
+        return word
+    named = store.clusters(word, limit=1)
+    return str(named[0].id) if named else word
 
 
 def _why_not(action: str, counts: dict[str, int]) -> str:
@@ -198,7 +218,7 @@ def _spec(word: str) -> str | list[str]:
     if USER.match(word):
         attribute = "User" if "@" in word else "Owner"
         return f'{attribute} == "{word}"'
-    raise UsageError(f"{word} is neither a job id (17 or 17.3) nor a user's name.")
+    raise UsageError(f"{word} is no job id (17 or 17.3), cluster of yours or user's name. Put spaces between several.")
 
 
 def _named(words: list[str]) -> list[Cluster]:

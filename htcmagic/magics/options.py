@@ -15,6 +15,9 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
+PROGRAMS = frozenset({"%condor_q", "%condor_rm", "%condor_hold", "%condor_release", "%condor_wait", "%condor_submit"})
+"""Magics named after a program of HTCondor's, which has more options."""
+
 
 def parse(function: Any, line: str) -> argparse.Namespace:
     """Return the options of `line` as the decorators of `function` declare them.
@@ -35,7 +38,8 @@ def parse(function: Any, line: str) -> argparse.Namespace:
     for word in words:
         if re.match(r"--?[A-Za-z]", word) and not _is_known(word, known):
             near = suggestion(word, known)
-            raise UsageError(f"{name} has no option {word}.{near} Its options: {name}?")
+            program = f" The program itself: !htc-pool run {name[1:]} {word}" if not near and name in PROGRAMS else ""
+            raise UsageError(f"{name} has no option {word}.{near} Its options: {name}?{program}")
     parsed: argparse.Namespace = parser.parse_intermixed_args(words)
     return parsed
 

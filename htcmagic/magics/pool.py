@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from html import escape
@@ -34,6 +35,8 @@ class PoolView:
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text of each line."""
         method = f" (authenticated by {self.schedd.method})" if self.schedd.method else ""
+        if self.pool.personal and os.getuid() == 0:
+            method += "; HTCondor runs no jobs of root, so root's run as an ordinary user"
         plural = "" if self.slots == 1 else "s"
         return [
             ("Schedd", f"{self.schedd.name}  {self.schedd.address.partition('?')[0].strip('<>')}"),
@@ -90,9 +93,11 @@ class PoolMagics(Magics):
         args = parse(self.condor_pool, line)
         if args.what == "down":
             resolve.choose(None)
+            personal.stay_down(wanted=True)
             say("The personal pool is down." if personal.down() else "The personal pool was not up.")
             return None
         if args.what == "up":
+            personal.stay_down(wanted=False)
             resolve.choose(resolve.personal_pool(say))
         elif args.what == "auto":
             resolve.choose(None)

@@ -14,7 +14,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.errors import CellError, Interrupted
-from htcmagic.magics.options import parse, pool_arguments
+from htcmagic.magics.options import parse, pool_arguments, suggestion
 from htcmagic.magics.output import say
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class SubmitMagics(Magics):
             raise
         for name in prepared.borrowed:
             say(f"$({name}) = {prepared.borrowed[name]!s:.60} (from the notebook)")
+        for note in prepared.notes:
+            say(note)
         if args.dry_run:
             run_dir.discard()
             say(submission.shown(prepared))
@@ -168,7 +170,10 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: in
     over = None
     if args.over:
         if args.over not in namespace:
-            raise UsageError(f"--over {args.over}: there is no variable {args.over} in the notebook.")
+            if not args.over.isidentifier():
+                raise UsageError(f"--over takes the name of a variable: items = {args.over}, then --over items")
+            near = suggestion(args.over, dict.fromkeys(name for name in namespace if not name.startswith("_")))
+            raise UsageError(f"--over {args.over}: there is no variable {args.over} in the notebook.{near}")
         over = namespace[args.over]
         if over is None:
             raise CellError(f"--over {args.over}: it is None.", hint="Give a list of items.")

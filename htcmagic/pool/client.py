@@ -88,9 +88,13 @@ class Client:
             except ScheddUnreachable as error:
                 if not (again and self.pool.personal and error.transient and time.monotonic() < deadline):
                     raise
-                if not personal.is_up():
+                ours = self.pool.config == str(personal.config_file())
+                if ours and personal.stopped():
+                    raise ScheddUnreachable("The personal pool is down.", hint="Start it: %condor_pool up") from None
+                if ours and not personal.is_up():
                     personal.up()
                 self._schedd = None
+                self._door.close()  # it has read the configuration of a pool that is no more
                 time.sleep(0.2)
 
     def query(

@@ -77,7 +77,7 @@ def translate(error: Exception, pool: Pool | None, said: str = "") -> PoolError:
     where = where[0].upper() + where[1:]
     lowered = f"{error} {said}".lower()
     refusals = ("authenticat", "authoriz", "permission denied", "no common methods", "secman:2007", "secman:2010")
-    if any(sign in lowered for sign in refusals):
+    if any(sign in lowered for sign in refusals) and "resume session" not in lowered:
         _located.clear()
         return NotAuthorised(
             f"{where} refuses us: {text}" if pool else text,

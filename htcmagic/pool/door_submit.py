@@ -231,30 +231,41 @@ def depends(submit: Any, wanted: list[str], columns: set[str]) -> bool:
 
 def absent(row: dict[str, str], cwd: Path, doubtful: set[str]) -> Iterator[tuple[str, str]]:
     """Yield what one job needs from this machine and does not find; values of `doubtful` are not known yet."""
-    universe = row.get("universe", "").strip().lower()
-    contained = universe in {"container", "docker"} or "container_image" in row or "docker_image" in row
-    initial = cwd / row.get("initialdir", "")
-    program = row.get("executable", "").strip()
-    transferred = row.get("transfer_executable", "true").strip().lower() not in {"false", "0", "no"}
-    if "executable" not in doubtful and universe in CHECKED_UNIVERSES and not contained and "$$" not in program:
-        path = cwd / program
-        if not program:
-            yield "nothing", ""
-        elif not transferred:
-            pass
-        elif not path.exists():
-            yield "executable", program
-        elif path.is_dir():
-            yield "folder", program
-        elif not os.access(path, os.X_OK):
-            yield "mode", program
-    stdin = row.get("input", "").strip()
-    names = [part.strip().strip('"') for part in row.get("transfer_input_files", "").split(",")]
+    if "executable" not in doubtful:
+        yield from absent_program(row, cwd)
     if "initialdir" in doubtful:
         return
-    for name in [*([stdin] * ("input" not in doubtful)), *(names * ("transfer_input_files" not in doubtful))]:
+    initial = cwd / row.get("initialdir", "")
+    for stream in {"output", "error"} - doubtful:
+        name = row.get(stream, "").strip()
+        if name and "$$" not in name and not (initial / name).parent.is_dir():
+            yield "output", name
+    names = [] if "input" in doubtful else [row.get("input", "").strip()]
+    if "transfer_input_files" not in doubtful:
+        names += [part.strip().strip('"') for part in row.get("transfer_input_files", "").split(",")]
+    for name in names:
         if name and "$$" not in name and "://" not in name and not (initial / name).exists():
             yield "input", name
+
+
+def absent_program(row: dict[str, str], cwd: Path) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a job's executable, where it has to be on this machine."""
+    universe = row.get("universe", "").strip().lower()
+    contained = universe in {"container", "docker"} or "container_image" in row or "docker_image" in row
+    program = row.get("executable", "").strip()
+    if universe not in CHECKED_UNIVERSES or contained or "$$" in program:
+        return
+    path = cwd / program
+    if not program:
+        yield "nothing", ""
+    elif row.get("transfer_executable", "true").strip().lower() in {"false", "0", "no"}:
+        return
+    elif not path.exists():
+        yield "executable", program
+    elif path.is_dir():
+        yield "folder", program
+    elif not os.access(path, os.X_OK):
+        yield "mode", program
 
 
 def submit(
@@ -304,7 +315,7 @@ def refused(text: str, error: Exception, first_line: int) -> SubmitRefused | Cel
     for number, line in enumerate(text.split("\n"), first_line):
         key = re.match(r"\s*(?:\+|MY\.)?(\w+)\s*=", line)
         if blamed and key and key.group(1).lower().replace("_", "") == blamed.group(1).lower().replace("_", ""):
-            return CellError(said, line=number if number > 0 else None)
+            return CellError(said, line=number if number > 0 else None, hint="Nothing was submitted.")
     return SubmitRefused(said, hint="Nothing was submitted. See what would be sent: --dry-run")
 
 

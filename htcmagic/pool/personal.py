@@ -25,6 +25,11 @@ PORTS = (20000, 32000)
 START_S = 30.0
 """How long the daemons may take to come up; 0.3 to 3 s were seen."""
 STOP_S = 20.0
+STOPPED = "stopped"
+"""A file that says: down because somebody wanted that."""
+BORN = "born"
+"""A file as old as the pool's queue: jobs that were sent before it are no more."""
+_stay_down = False
 FOLDERS = ("log", "spool", "execute", "lock", "run", "passwords.d", "tokens.d", "config.d")
 
 Report = Callable[[str], None]
@@ -128,11 +133,44 @@ def down(*, purge: bool = False) -> bool:
         if pid is not None:
             _end(pid)
         keeper.sweep(folder)
+        (folder / STOPPED).touch()
         if purge:
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()
     return pid is not None
+
+
+def stopped() -> bool:
+    """Whether the pool is down because somebody wanted that, and not because it was killed."""
+    return not is_up() and ((places.pool_dir() / STOPPED).exists() or not config_file().exists())
+
+
+def purged(config: str, since: float) -> bool:
+    """Whether the pool with this configuration was purged after a moment, and all of its jobs with it.
+
+    Parameters
+    ----------
+    config : str
+        Path of its ``condor_config``.
+    since : float
+        Seconds since 1970, UTC.
+    """
+    try:
+        return (Path(config).parent / BORN).stat().st_mtime > since
+    except OSError:
+        return not Path(config).parent.exists()
+
+
+def stay_down(*, wanted: bool) -> None:
+    """Have the pool not started again unasked in this session, or take that back."""
+    global _stay_down  # noqa: PLW0603
+    _stay_down = wanted
+
+
+def stays_down() -> bool:
+    """Whether the user of this session has stopped the pool and it is still down."""
+    return _stay_down and not is_up()
 
 
 def run(command: list[str]) -> int:
@@ -170,6 +208,9 @@ def _prepare_and_start(folder: Path, report: Report) -> None:
     for name in FOLDERS:
         places.private(folder / name)
     keeper.sweep(folder)
+    (folder / STOPPED).unlink(missing_ok=True)
+    if not (folder / BORN).exists():
+        (folder / BORN).touch()
     text = configuration.render(folder, found, owner=who.name, port=_port(folder), home=Path.home())
     _write(folder / "condor_config", text)
     command = [*who.prefix, str(found.program("condor_master")), "-f"]

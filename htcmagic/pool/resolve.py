@@ -53,6 +53,8 @@ def resolve(schedd: str = "", collector: str = "", *, report: Report = lambda _l
     if site is not None:
         _must_answer(site)
         return site
+    if personal.stays_down():
+        raise PoolError("You have stopped the personal pool.", hint="Start it again: %condor_pool up")
     return personal_pool(report)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import bar
 from pool import Bench
@@ -16,6 +17,7 @@ from report import Row
 ROOT = Path(__file__).resolve().parents[1]
 JOBS = 10_000
 LOOPED = 300
+SHORT = 100
 IDLE_S = 2.5
 """Pause before a job, so that it finds an idle pool: right after another the pool waits for its next round."""
 HELD = "hold = true"
@@ -180,6 +182,8 @@ def latency(bench: Bench, size: Size) -> list[Row]:
             heard.append(done["event_to_state"])
             time.sleep(IDLE_S)
             peer.append(bare.do("latency", folder=str(bench.folder))["seconds"])
+        time.sleep(IDLE_S)
+        many = worker.do("many", jobs=SHORT)["seconds"]
     return [
         Row(
             "/bin/true, %%condor to result() | bare submit and event log",
@@ -189,6 +193,12 @@ def latency(bench: Bench, size: Size) -> list[Row]:
             of="ours",
         ),
         Row("of that, from the event in the log to the future", tuple(heard)),
+        Row(
+            f"{SHORT} x /bin/true, all results | as many times one, alone",
+            (many,),
+            (SHORT * median(ours),),
+            bound=0.6,
+        ),
     ]
 
 

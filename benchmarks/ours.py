@@ -72,5 +72,14 @@ def latency() -> dict[str, Any]:
     return {"seconds": seconds, "event_to_state": max(0.0, heard[0] - written)}
 
 
+def many(jobs: int) -> dict[str, Any]:
+    """Send short jobs with one cell and wait for all of them."""
+    started = shell()
+    began = time.perf_counter()
+    started.run_cell(f"%%condor -o sent\nexecutable = /bin/true\nqueue {jobs}").raise_error()
+    started.user_ns["sent"].results(300)
+    return {"seconds": time.perf_counter() - began}
+
+
 if __name__ == "__main__":
-    serve(load, submit, queue, latency)
+    serve(load, submit, queue, latency, many)

@@ -158,7 +158,7 @@ def test_waiting_has_an_end(home_kernel):
     assert len(lines) == 2
     code = "try: c.wait(timeout=0.1)\nexcept TimeoutError as e: print(type(e).__name__, sum(c.status.values()), len(c))"
     assert told(home_kernel, code) == "TimedOut 2 2\n"
-    assert raised(home_kernel, "c[0].result(0.1)")[0] == "TimeoutError"
+    assert raised(home_kernel, "c[0].result(0.1)")[0] == "TimedOut"
     told(home_kernel, "c.rm(); c.wait(60)")
 
 

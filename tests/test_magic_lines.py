@@ -96,7 +96,7 @@ def submitted(kernel, options="--hold", cell=TRUE):
         ("%condor_submit", "the following arguments are required: FILE"),
         ("%condor_rm", "Say which jobs: %condor_rm 17"),
         ("%condor_rm 1 -all", "Say which jobs: %condor_rm 17"),
-        ("%condor_rm 1/2", "1/2 is neither a job id (17 or 17.3) nor a user's name."),
+        ("%condor_rm 1/2", "1/2 is no job id (17 or 17.3), cluster of yours or user's name."),
         ("%condor_rm -constraint 'ClusterId =='", "'ClusterId ==' is not a ClassAd expression."),
         ("%condor_hold -reson x 1", "%condor_hold has no option -reson. Did you mean"),
         ("%condor_wait nothing", "There is no cluster nothing of yours."),

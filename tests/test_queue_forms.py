@@ -143,14 +143,14 @@ def test_a_bad_description_is_told_and_nothing_is_sent(kernel, real, cell, said)
 
 
 def test_settings_and_options_win(kernel, real, folder):
-    text = "executable = /bin/echo\nx = cell\narguments = $(x) $(y:none)\nJobPrio = 1\nhold = true\nqueue 2"
+    text = "executable = /bin/echo\nx = cell\narguments = $(x) $(y:none)\nJobPrio = 1\nhold = true\nqueue"
     cluster, _ = sent(kernel, "--set x='a b' --set +Foo=5 --set y=$(x)$(x) -n 3 --name 'my \"own\" é'", text)
     assert (
         real("condor_q", str(cluster), "-af:r", "Args", "Foo", "JobBatchName").stdout.splitlines()
         == ['"a b a ba b" 5 "my \\"own\\" é"'] * 3
     )
     assert kernel.run("print(c.name)").text == 'my "own" é\n'
-    (folder / "with.sub").write_text(text)
+    (folder / "with.sub").write_text(f"{text} 2")
     by_file, _ = sent(kernel, "", "", "%condor_submit with.sub x=1 -o c y=2 --name f ")
     assert real("condor_q", str(by_file), "-af", "Args").stdout == "1 2\n1 2\n"
 

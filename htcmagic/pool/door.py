@@ -79,6 +79,8 @@ def translate(error: Exception, pool: Pool | None, said: str = "") -> PoolError:
     refusals = ("authenticat", "authoriz", "permission denied", "no common methods", "secman:2007", "secman:2010")
     if any(sign in lowered for sign in refusals) and "resume session" not in lowered:
         _located.clear()
+        if pool is not None and pool.personal:  # it lets its owner in; one that is just starting may not know that yet
+            return ScheddUnreachable(f"{where} refuses us: {text}", hint="See: htc-pool logs schedd", transient=True)
         return NotAuthorised(
             f"{where} refuses us: {text}" if pool else text,
             hint="Check your credentials (token, Kerberos ticket) and, if it names another pool, %condor_pool.",

@@ -66,7 +66,7 @@ def run_tests(module: Path, which: str, **more: str) -> subprocess.CompletedProc
     with home_of(who) as home:
         words = ["-q", "-s", "-p", "no:cacheprovider", "--basetemp", f"{home}/t", "-k", which]
         command = [sys.executable, "-m", "pytest", str(module), *words]
-        return run_as(who, command, home, timeout=230, HTCMAGIC_PROGRAMS=programs_seen(), **more)
+        return run_as(who, command, home, timeout=560, HTCMAGIC_PROGRAMS=programs_seen(), **more)
 
 
 def _prefix(who: pwd.struct_passwd) -> list[str]:

@@ -246,6 +246,7 @@ def test_it_is_as_good_for_an_ordinary_user(path, which):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", [os.defpath, "/nowhere"], ids=["contained", "without_namespaces"])
 def test_all_of_this_as_an_ordinary_user(path):
     as_ordinary_user(path, "not ordinary and not stranger")

@@ -70,10 +70,16 @@ def run_tests(module: Path, which: str, **more: str) -> subprocess.CompletedProc
 
 
 def _prefix(who: pwd.struct_passwd) -> list[str]:
-    """Return the words before the command: a mount namespace in which root's folders do not hide what is needed."""
+    """Return the words before a command that `who` is to run in a clean environment."""
     found = programs.find()
     assert found is not None
-    needed = [CHECKOUT, Path(sys.base_prefix), found.release_dir.parent]
+    ids = [f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "--no-new-privs"]
+    return [*uncovered(found.release_dir.parent), "env", "--chdir=/", "setpriv", *ids, "env", "-i"]
+
+
+def uncovered(*more: Path) -> list[str]:
+    """Return the words before a command: a mount namespace in which closed folders do not hide what is needed."""
+    needed = [CHECKOUT, Path(sys.base_prefix), *more]
     covers = {cover for path in needed if (cover := _closed(path)) is not None}
     lines = ["set -e", "mount -t tmpfs -o mode=755 none /mnt"]
     for number, path in enumerate(needed):
@@ -83,9 +89,8 @@ def _prefix(who: pwd.struct_passwd) -> list[str]:
         if any(path.is_relative_to(cover) for cover in covers):
             there = shlex.quote(str(path))
             lines += [f"mkdir -p {there}", f"mount --rbind /mnt/{number} {there}"]
-    ids = f"--reuid={who.pw_uid} --regid={who.pw_gid} --clear-groups"
-    lines.append(f'cd /; exec setpriv {ids} --no-new-privs env -i "$@"')
-    return ["unshare", "--mount", "sh", "-c", "\n".join(lines), "as-user"]
+    lines.append('exec "$@"')
+    return ["unshare", "--mount", "sh", "-c", "\n".join(lines), "uncovered"]
 
 
 def _closed(path: Path) -> Path | None:

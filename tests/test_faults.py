@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import ordinary
 import pytest
 from conftest import Kernel, leftovers, use_home
 
@@ -312,7 +313,7 @@ def test_a_home_that_cannot_be_written_is_told(tmp_path_factory):
     code += "ip.run_cell('%%condor\\nexecutable = /bin/true\\n')"
     env = {**os.environ, "HTCMAGIC_HOME": str(home / "mine"), "HOME": "/nonexistent", "IPYTHONDIR": "/tmp/htc-nobody"}
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-W", "ignore", "-c", code]
-    command = [*nobody, str(Path(__file__).parents[1])]
+    command = [*ordinary.uncovered(), *nobody, str(Path(__file__).parents[1])]
     try:
         done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False)
     finally:

@@ -16,6 +16,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import ordinary
 import pytest
 
 from htcmagic.errors import InstallError
@@ -37,7 +38,8 @@ print("origin:", found.origin)
 print("bin:", found.bin)
 print("apptainer:", found.apptainer)
 """
-ORDINARY = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"] if os.getuid() == 0 else []
+AS_USER = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
+ORDINARY = [*ordinary.uncovered(), *AS_USER] if os.getuid() == 0 else []
 
 
 def plain_environment(home, **more):

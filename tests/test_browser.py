@@ -107,9 +107,8 @@ def run_all_cells(page):
 
 def test_the_bar_lives_while_another_cell_runs(page):
     page.locator(".jp-Notebook .jp-CodeCell").first.click()
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells') && 0")
+    run_all_cells(page)
     bar = page.locator(".htcmagic-cluster").first
-
     bar.wait_for(timeout=60000)
     seen = set()
     for _ in range(1200):

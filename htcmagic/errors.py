@@ -9,7 +9,6 @@ HTCMagicError                 message + hint, shown as two lines and no tracebac
 │   └── NotAuthorised         it does not know us, or knows us and refuses
 ├── JobError                  one job did not end well (job)
 │   ├── JobFailed             exit code other than 0, or a signal
-│   ├── JobHeld               held, and the caller asked for that to be an error
 │   ├── JobRemoved            removed before it ended
 │   └── NoSuchJob             also an IndexError
 └── TimedOut                  also a TimeoutError
@@ -121,10 +120,6 @@ class JobError(HTCMagicError):
 
 class JobFailed(JobError):  # noqa: N818
     """The job ended with an exit code other than 0, or by a signal."""
-
-
-class JobHeld(JobError):  # noqa: N818
-    """The job is held, and the caller asked for that to be an error."""
 
 
 class JobRemoved(JobError):  # noqa: N818

@@ -21,7 +21,8 @@ for _name in list(os.environ):
     if _name.upper().startswith(("_CONDOR_", "CONDOR_CONFIG")):
         del os.environ[_name]  # whatever pool this machine belongs to, the tests bring their own
 
-from htcmagic.pool import personal, places, programs, resolve  # noqa: E402
+from htcmagic import places  # noqa: E402
+from htcmagic.pool import personal, programs, resolve  # noqa: E402
 
 
 def use_home(home: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 from conftest import leftovers, use_home
 
-from htcmagic.pool import personal, places, programs, resolve
+from htcmagic import places
+from htcmagic.pool import personal, programs, resolve
 
 DAEMONS = ("master", "collector", "negotiator", "schedd", "startd")
 PATIENCE_S = 60.0

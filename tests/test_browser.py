@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 
+import lab
 import nbformat
 import pytest
 
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CELLS = [
     "%load_ext htcmagic\nimport time\ngrid = [{'x': x, 'y': y} for x in range(4) for y in range(3)]",
     (
@@ -37,61 +23,15 @@ CELLS = [
 @pytest.fixture(scope="module")
 def page(pool, tmp_path_factory):
     """Open a notebook in JupyterLab."""
-    from playwright.sync_api import sync_playwright
-
     folder = tmp_path_factory.mktemp("lab")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "scan.ipynb")
-    settings = folder / ".lab" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter",
-        "lab",
-        "--no-browser",
-        "--allow-root",
-        f"--port={port}",
-        "--ip=127.0.0.1",
-    ]
-    command += [
-        f"--IdentityProvider.token={token}",
-        "--LabApp.news_url=None",
-        "--LabApp.expose_app_in_browser=True",
-        f"--ServerApp.root_dir={folder}",
-    ]
-    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / ".lab")}
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is missing: apt-get install chromium"
-    with (folder / "lab.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=env) as server:
-        try:
-            wait_for_server(f"http://127.0.0.1:{port}/api?token={token}")
-            with sync_playwright() as driver:
-                browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-                opened = browser.new_page(viewport={"width": 1160, "height": 560}, device_scale_factor=1.5)
-                opened.goto(f"http://127.0.0.1:{port}/doc/tree/scan.ipynb?token={token}")
-                opened.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60000)
-                opened.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", timeout=60000)
-                yield opened
-                browser.close()
-        finally:
-            server.terminate()
-
-
-def wait_for_server(url):
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(url):  # noqa: S310 - our own server
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail("JupyterLab does not come up")
+    with lab.lab(folder) as (url, token), lab.page() as opened:
+        opened.goto(f"{url}/doc/tree/scan.ipynb?token={token}")
+        opened.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60000)
+        opened.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", timeout=60000)
+        yield opened
 
 
 def run_all_cells(page):

@@ -13,7 +13,8 @@ import ordinary
 import pools
 import pytest
 
-from htcmagic.pool import personal, places
+from htcmagic import places
+from htcmagic.pool import personal
 
 HTC_POOL = str(Path(sys.executable).with_name("htc-pool"))
 COMMANDS = ("install", "up", "down", "status", "config", "logs", "run")

@@ -15,7 +15,8 @@ import ordinary
 import pytest
 from conftest import Kernel, leftovers, use_home
 
-from htcmagic.pool import personal, places, programs, resolve
+from htcmagic import places
+from htcmagic.pool import personal, programs, resolve
 
 SLEEPER = "executable = /bin/sleep\narguments = {}\n"
 TICKER = """

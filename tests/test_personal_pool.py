@@ -16,8 +16,9 @@ import pools
 import pytest
 from conftest import leftovers
 
+from htcmagic import places
 from htcmagic.errors import PoolError
-from htcmagic.pool import personal, places, resolve
+from htcmagic.pool import personal, resolve
 
 HERE = Path(__file__)
 SLOTS = "NUM_CPUS = 4\nMEMORY = 4096\nJOB_DEFAULT_LEASE_DURATION = 6\n"  # as ever, but the lease is a minute

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from htcmagic import places
 from htcmagic.errors import HTCMagicError
-from htcmagic.pool import places
 
 GOOD = "/home/ada/htcmagic"
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pools
 import pytest
 
+from htcmagic import places
 from htcmagic.errors import HTCMagicError, ScheddUnreachable
-from htcmagic.pool import personal, places, resolve
+from htcmagic.pool import personal, resolve
 from htcmagic.pool.address import Pool
 
 

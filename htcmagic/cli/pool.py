@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from htcmagic import places
 from htcmagic.errors import HTCMagicError
-from htcmagic.pool import personal, places, programs
+from htcmagic.pool import personal, programs
 
 EPILOG = """\
 examples:

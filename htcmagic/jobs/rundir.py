@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from htcmagic import places
 from htcmagic.errors import HTCMagicError
-from htcmagic.pool import places
 from htcmagic.pool.address import Pool
 
 UNIT_SEPARATOR = "\x1f"

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from htcmagic import places
 from htcmagic.errors import HTCMagicError, PoolError
-from htcmagic.pool import configuration, keeper, places, programs
+from htcmagic.pool import configuration, keeper, programs
 from htcmagic.pool.identity import CONTAINED, identity
 
 PORTS = (20000, 32000)

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from htcmagic import places
 from htcmagic.errors import HTCMagicError, InstallError
-from htcmagic.pool import debian, places, tools
+from htcmagic.pool import debian, tools
 
 _TEMPORARY = ".new-"
 _LIBEXEC_SIGNS = ("condor_shared_port", "condor_ssh_to_job_sshd_setup")

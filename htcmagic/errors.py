@@ -11,6 +11,9 @@ HTCMagicError                 message + hint, shown as two lines and no tracebac
 │   ├── JobFailed             exit code other than 0, or a signal
 │   ├── JobRemoved            removed before it ended
 │   └── NoSuchJob             also an IndexError
+├── KernelError               a kernel cannot be made, found, started
+│   ├── StackError            a software stack, its options, its repository
+│   └── ContainerError        an image or the runtime
 └── TimedOut                  also a TimeoutError
 Interrupted                   a KeyboardInterrupt that says what became of the work
 """
@@ -128,6 +131,18 @@ class JobRemoved(JobError):  # noqa: N818
 
 class NoSuchJob(JobError, IndexError):  # noqa: N818
     """The cluster has no job of this number."""
+
+
+class KernelError(HTCMagicError):
+    """A kernel cannot be made, found, changed or started."""
+
+
+class StackError(KernelError):
+    """A software stack is unknown, not mounted, or its set-up does not give what it should."""
+
+
+class ContainerError(KernelError):
+    """An image or the container runtime cannot be used."""
 
 
 class TimedOut(HTCMagicError, TimeoutError):  # noqa: N818

@@ -1,0 +1,67 @@
+#!/bin/bash
+# The kernel fermilab, made by htcmagic: htc-kernel create --cvmfs fermilab
+# setup.sh -f CONNECTION_FILE      starts the kernel, as Jupyter does
+# setup.sh --run COMMAND [WORD…]   runs a command in the same environment;  --python [WORD…]  its python
+# setup.sh --refresh               keeps the environment of the set-up anew, for kernels with a snapshot
+# shellcheck disable=SC1003,SC1090,SC1091,SC2016,SC2034,SC2053,SC2086,SC2154,SC2206,SC2329
+
+# (htcmagic/kernels: start)
+
+htc_kernel=fermilab
+htc_creator=/usr/bin/python3
+htc_timeout_s=300
+htc_has_setup=1
+htc_snapshot=
+htc_product=larsoft
+htc_qualifiers=e26:prof
+htc_release=v10_06_00
+htc_setups=/cvmfs/fermilab.opensciencegrid.org/products/common/etc/setups.sh
+htc_python=python3
+htc_markers=()
+htc_launch='exec(__import__("os").environ.pop("HTCMAGIC_LAUNCHER"))  # python -m ipykernel_launcher'
+htc_launcher='# (htcmagic/kernels: launcher)
+'
+
+# (htcmagic/kernels: begin)
+
+htc_begin
+
+# (htcmagic/kernels: emit)
+
+# (htcmagic/kernels: run)
+
+# What another python or another stack has left behind.
+htc_scrub() {
+    for htc_word in "$VIRTUAL_ENV" "$CONDA_PREFIX"; do
+        [[ -z $htc_word ]] || { PATH=:$PATH: PATH=${PATH//":$htc_word/bin:"/:} PATH=${PATH#:} PATH=${PATH%:}; }
+    done
+    unset -v PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONUSERBASE PYTHONEXECUTABLE PYTHONSAFEPATH PYTHONPLATLIBDIR PYTHONNOUSERSITE LD_LIBRARY_PATH LD_PRELOAD LD_AUDIT "${!VIRTUAL_ENV@}" "${!CONDA_@}" "${!_CE_@}" "${!MAMBA_@}" JUPYTER_PATH JUPYTER_CONFIG_PATH ROOTSYS ROOT_INCLUDE_PATH CMAKE_PREFIX_PATH "${!CLING_@}" DYLD_LIBRARY_PATH "${!ALRB_@}" "${!ATLAS_LOCAL_@}" AtlasProject "${!AtlasSetup@}" "${!BELLE2_@}" "${!CMSSW_@}" "${!SCRAM@}" "${!LCG_@}" "${!KEY4HEP_@}" "${!key4hep_@}" "${!EESSI_@}" "${!LBENV_@}" "${!SROOT@}" "${!I3_@}" PRODUCTS "${!SETUP_@}" "${!UPS_@}" "${!EUPS_@}" "${!GEANT4@}" LOADEDMODULES "${!_LMFILES_@}" "${!_ModuleTable@}" "${!__LMOD_@}" "${!LMOD_@}" "${!MODULEPATH@}" MODULESHOME "${!EBROOT@}" "${!EBVERSION@}" "${!EBDEVEL@}" EBPYTHONPREFIXES JAVA_HOME FONTCONFIG_PATH PKG_CONFIG_PATH PYTHON3PATH GIT_EXEC_PATH QT_PLUGIN_PATH "${!G4@}" "${!MRB_@}" "${!CETPKG_@}" FHICL_FILE_PATH FW_SEARCH_PATH
+    while read -r htc_word; do
+        case $htc_word in *_FQ_DIR) unset -v "$htc_word" ;; esac
+    done < <(compgen -e)
+    unset -f module ml _module_raw _moduleraw
+}
+
+htc_places() {
+    declare -p htc_under >/dev/null 2>&1 || htc_under=(/cvmfs/)
+}
+htc_finish() {
+    [[ $htc_posix == none ]] || export POSIXLY_CORRECT=$htc_posix
+    export PYTHONNOUSERSITE=1
+}
+
+# ---- 5. The set-up itself, from here on in a process of its own.
+htc_main
+# (htcmagic/kernels: mounted)
+
+htc_entry "$htc_setups"
+export UPS_OVERRIDE='-H Linux64bit+3.10-2.17'
+# -- fermilab/setup.sh
+source "$htc_setups"
+[[ -n $(type -t setup) ]] || htc_refuse "$htc_setups did not work: there is no setup after it"
+setup "$htc_product" ${htc_release:+"$htc_release"} ${htc_qualifiers:+-q "$htc_qualifiers"}
+stack_variable=${htc_product^^}
+htc_markers=("SETUP_${stack_variable//[!A-Z0-9]/_}")
+# -- end of fermilab/setup.sh
+# ---- The set-up's end.
+\htc_emit

@@ -23,6 +23,9 @@ from htcmagic.pool.client import Client, client
 LOOK_AFTER_S = 2.0
 """How often it is looked whether the personal pool of unfinished jobs is still there."""
 
+NOT_SET_UP = 97
+"""Exit code of a kernel's ``setup.sh`` when its set-up has failed."""
+
 
 class JobFuture(Future[Exit]):
     """One job; a real ``concurrent.futures.Future`` of its exit information.
@@ -120,7 +123,7 @@ class JobFuture(Future[Exit]):
         if exited.ok:
             self.set_result(exited)
         else:
-            self.set_exception(exited.error(self.id))
+            self.set_exception(exited.error(self.id, self._cluster.not_started(proc, exited)))
 
     def __repr__(self) -> str:
         return f"<JobFuture {self.id} {self.state.value}>"
@@ -288,6 +291,10 @@ class Cluster(Sequence[JobFuture]):
     def stderr(self, index: int = 0) -> str:
         """Return what a job has written to its standard error so far; ``""`` if nothing."""
         return self._outputs.read(self.jobs[index].id.proc, "error")
+
+    def not_started(self, proc: int, exited: Exit) -> str:
+        """Return why a job's environment could not be set up; empty if it could, or nobody knows."""
+        return self._outputs.reason(proc) if self.record.environment and exited.code == NOT_SET_UP else ""
 
     def rm(self, reason: str = "removed from a notebook") -> int:
         """Remove its jobs; return how many."""

@@ -23,9 +23,9 @@ COMMANDS = tuple(
     request_cpus request_disk request_gpus request_memory require_gpus requirements retry_until
     retry_request_memory run_as_owner should_transfer_files skip_filechecks starter_debug starter_log stack_size
     stream_error stream_input stream_output submit_event_notes submit_event_user_notes success_exit_code
-    transfer_checkpoint_files transfer_error transfer_executable transfer_input transfer_input_files transfer_output
-    transfer_output_files transfer_output_remaps transfer_plugins ulog_execute_attrs universe use_oauth_services
-    want_graceful_removal want_io_proxy when_to_transfer_output x509userproxy
+    transfer_checkpoint_files transfer_container transfer_error transfer_executable transfer_input transfer_input_files
+    transfer_output transfer_output_files transfer_output_remaps transfer_plugins ulog_execute_attrs universe
+    use_oauth_services want_graceful_removal want_io_proxy when_to_transfer_output x509userproxy
     """.split()  # noqa: SIM905 - a hundred quoted lines are harder to read
 )
 STATEMENTS = ("if", "else", "elif", "endif", "include : ", "queue")

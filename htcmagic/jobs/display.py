@@ -63,6 +63,11 @@ def counted(summary: Summary) -> str:
     return ", ".join(parts)
 
 
+def number(summary: Summary) -> str:
+    """Return how many jobs there are, in words."""
+    return "1 job" if summary.procs == 1 else f"{summary.procs:,} jobs"
+
+
 def age(cluster: Cluster, summary: Summary) -> str:
     """Return how long it has been under way, or took."""
     until = summary.ended if summary.final and summary.ended else time.time()
@@ -79,7 +84,8 @@ def held(summary: Summary, cluster: Cluster) -> str:
 def line(cluster: Cluster) -> str:
     """Return one line for a terminal."""
     summary = cluster.summary()
-    jobs = "1 job" if summary.procs == 1 else f"{summary.procs:,} jobs"
+    where = cluster.record.environment
+    jobs = number(summary) + (f" in the environment of {where}" if where else "")
     extra = [text for text in (held(summary, cluster), cluster.note) if text]
     return f"{title(cluster)}: {jobs}: " + "; ".join([f"{counted(summary)}, {age(cluster, summary)}", *extra])
 
@@ -114,11 +120,12 @@ def html(cluster: Cluster) -> str:
         for text, colour in ((held(summary, cluster), "#b57e00"), (cluster.note, "#888"))
         if text
     )
-    jobs = "1 job" if summary.procs == 1 else f"{summary.procs:,} jobs"
+    where = f"in {cluster.record.environment}" if cluster.record.environment else ""
+    right = [text for text in (number(summary), where, age(cluster, summary)) if text]
     return (
         '<div class="htcmagic-cluster" style="font-family:var(--jp-ui-font-family,sans-serif);font-size:13px;'
         'max-width:52em;padding:.35em 0"><div style="display:flex;justify-content:space-between;margin-bottom:.3em">'
-        f'<b>{escape(title(cluster))}</b><span style="opacity:.7">{jobs} · {escape(age(cluster, summary))}</span></div>'
+        f'<b>{escape(title(cluster))}</b><span style="opacity:.7">{escape(" · ".join(right))}</span></div>'
         '<div style="display:flex;height:.8em;border-radius:4px;overflow:hidden;background:#8883">'
         f'{segments}</div><div style="margin-top:.35em">{legend}</div>{below}</div>'
     )

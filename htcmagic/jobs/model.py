@@ -93,8 +93,18 @@ class Exit:
         """Seconds from the last start to the end."""
         return None if self.started is None or self.ended is None else self.ended - self.started
 
-    def error(self, job: JobId) -> JobError:
-        """Return what to raise for a job that ended like this."""
+    def error(self, job: JobId, reason: str = "") -> JobError:
+        """Return what to raise for a job that ended like this.
+
+        Parameters
+        ----------
+        job : JobId
+            Which.
+        reason : str
+            Why it did not even start its work, if known.
+        """
+        if reason:
+            return JobFailed(f"Job {job} did not start: {reason}", job=str(job), hint="What else was said: .stderr()")
         how = f"by signal {self.signal}" if self.signal is not None else f"with exit code {self.code}"
         return JobFailed(f"Job {job} ended {how}.", job=str(job), hint="See what it wrote: .stderr() and .stdout()")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from htcmagic.errors import HTCMagicError
-from htcmagic.jobs.items import NOTHING
+from htcmagic.jobs import items
 from htcmagic.jobs.rundir import Record, RunDir
 from htcmagic.pool.client import client
 
@@ -41,7 +41,7 @@ class Outputs:
             return {}
         per_item = max(1, self._record.procs // len(self._items))
         found = self._items[min(proc // per_item, len(self._items) - 1)]
-        return {k: v.replace(NOTHING, "").replace("$(DOLLAR)", "$") for k, v in found.items()}
+        return {items.own_name(k): items.original(v) for k, v in found.items() if items.own_name(k)}
 
     def read(self, proc: int, stream: str) -> str:
         """Return what a job has written; ``""`` where there is no file yet."""
@@ -58,11 +58,25 @@ class Outputs:
         except OSError as error:
             raise HTCMagicError(f"{path} cannot be read: {error.strerror}.") from None
 
+    def reason(self, proc: int) -> str:
+        """Return the last line of ours in a job's standard error, from a file that is here; empty without one."""
+        path = self._plain_path(proc, "error")
+        try:
+            text = path.read_bytes()[-MOST_BYTES:].decode(errors="replace") if path is not None else ""
+        except OSError:
+            return ""
+        said = [line.removeprefix("htcmagic: ") for line in text.splitlines() if line.startswith("htcmagic: ")]
+        return said[-1] if said else ""
+
     def path(self, proc: int, stream: str) -> Path | None:
         """Return the file of ``"output"`` or ``"error"``; None if the job has none."""
-        written = self._record.outputs[0 if stream == "output" else 1]
-        if not written:
+        if not self._record.outputs[0 if stream == "output" else 1]:
             return None
+        return self._plain_path(proc, stream) or self._asked(proc, stream)
+
+    def _plain_path(self, proc: int, stream: str) -> Path | None:
+        """Return that file where it can be told without asking the schedd."""
+        written = self._record.outputs[0 if stream == "output" else 1]
         values = {
             "cluster": str(self._record.cluster),
             "clusterid": str(self._record.cluster),
@@ -71,8 +85,8 @@ class Outputs:
             **{k.lower(): v for k, v in self.item(proc).items()},
         }
         name, folder = (_filled(text, values) for text in (written, self._record.initialdir))
-        if name is None or folder is None:
-            return self._asked(proc, stream)
+        if not name or folder is None:
+            return None
         return Path(self._record.directory) / folder / name
 
     def _asked(self, proc: int, stream: str) -> Path | None:

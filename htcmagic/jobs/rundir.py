@@ -51,6 +51,8 @@ class Record:
     """As written in the description; relative paths start there."""
     held: bool = False
     """Whether the jobs were submitted on hold."""
+    environment: str = ""
+    """Where the jobs run, if not just anywhere: ``kernel belle2``."""
     given_up: bool = False
     """Nobody is sending it any more: without jobs at a schedd that answers, it never was."""
 
@@ -120,8 +122,13 @@ class RunDir:
         """Return the path, with macros, for ``"out"`` or ``"err"``."""
         return f"{self.output_dir}/$(Process).{stream}"
 
-    def write(self, file: Path, text: str) -> None:
+    def write(self, file: Path, text: str, mode: int | None = None) -> None:
         """Write a file whole or not at all.
+
+        Parameters
+        ----------
+        mode : int, optional
+            Its permissions; as the user's other files have them if not given.
 
         Raises
         ------
@@ -130,7 +137,9 @@ class RunDir:
         """
         new = file.with_name(f".{file.name}.new")
         try:
-            new.write_text(text)
+            new.write_text(text, encoding="utf-8", errors="surrogateescape")
+            if mode is not None:
+                new.chmod(mode)
             new.replace(file)
         except OSError as error:
             raise HTCMagicError(
@@ -149,7 +158,7 @@ class RunDir:
         OSError, ValueError
             There is nothing, or it is not ours.
         """
-        raw = json.loads(self.record_file.read_text())
+        raw = json.loads(self.record_file.read_text(encoding="utf-8", errors="surrogateescape"))
         raw["pool"] = Pool(**raw["pool"])
         raw["columns"] = tuple(raw["columns"])
         raw["outputs"] = tuple(raw["outputs"])
@@ -158,7 +167,7 @@ class RunDir:
     def items(self, columns: tuple[str, ...]) -> list[dict[str, str]]:
         """Return the items as they were sent."""
         try:
-            lines = self.items_file.read_text().split("\n")[:-1]
+            lines = self.items_file.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
         except OSError:
             return []
         return [dict(zip(columns, line.split(UNIT_SEPARATOR), strict=False)) for line in lines]

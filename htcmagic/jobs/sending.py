@@ -56,6 +56,7 @@ def send(submission: Submission, client: Client, run_dir: RunDir, *, spool: bool
         columns=next((each.columns for each in (submission.items, submission.listed) if each), ()),
         outputs=submission.outputs,
         initialdir=submission.initialdir,
+        environment=submission.environment,
         held=submission.first.get("hold", "").strip().lower() in {"true", "t", "yes", "1"},
     )
     try:

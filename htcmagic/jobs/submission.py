@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Options:
     spool: bool = False
     checked: bool = True
     first_line: int = 1
+    environment: str = ""
+    """Where the jobs run, if not just anywhere: ``kernel belle2``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Submission:
     """The items of the description's own queue statement, as far as they are known before it is sent."""
     notes: tuple[str, ...]
     """What is probably a slip, one line each."""
+    environment: str
 
 
 def prepare(
@@ -95,9 +98,10 @@ def prepare(
     over, count = (None, options.count) if options.over is None else _over(options, body)
     columns = over.columns if over is not None else body.variables
     directory = _directory(options.directory)
-    wished = description.wished(body, (*columns, *options.settings))
+    settings = [f"{name} = {value}" for name, value in options.settings.items()]
+    wished = description.wished(replace(body, text="\n".join([*settings, body.text])), columns)
     borrowed = {name: namespace[name] for name in wished if _lendable(namespace.get(name))}
-    lines = [*description.assignments(borrowed), *(f"{k} = {v}" for k, v in options.settings.items())]
+    lines = [*description.assignments(borrowed), *settings]
     first_line = options.first_line - len(lines)
     text = "\n".join([*lines, body.text])
     queue = "queue" if over is not None else _queue(options, body)
@@ -128,6 +132,7 @@ def prepare(
         first_line=first_line,
         listed=_listed(checked["items"]) if over is None else None,
         notes=tuple(_note(name, meant, body, options) for name, meant in description.unused(read["keys"], body)),
+        environment=options.environment,
     )
 
 
@@ -135,11 +140,12 @@ def shown(submission: Submission) -> str:
     """Return what would be sent, the first item's values filled in: the output of ``--dry-run``."""
     number = "an unknown number of" if submission.jobs is None else f"{submission.jobs}"
     head = [f"# Nothing was sent. {number} job{'' if submission.jobs == 1 else 's'}; values are those of the first."]
+    if submission.environment:
+        head.append(f"# They run in the environment of {submission.environment}.")
     hidden = {"htcmagic_nil"} | {c.lower() for c in (submission.items.columns if submission.items else ())}
     lines = [f"{name} = {value}" for name, value in submission.first.items() if name not in hidden]
-    first = submission.items.rows[0] if submission.items else ()
-    columns = ",".join(submission.items.columns) if submission.items else ""
-    more = len(submission.items.rows) - 1 if submission.items else 0
+    shown = submission.items.shown() if submission.items else items.Items((), [()])
+    first, columns, more = shown.rows[0], ",".join(shown.columns), len(shown.rows) - 1
     tail = (
         [submission.queue]
         if not columns
@@ -184,7 +190,7 @@ def _queue(options: Options, body: description.Body) -> str:
 
 def _over(options: Options, body: description.Body) -> tuple[items.Items, int | None]:
     """Return the items, and how many jobs of each."""
-    found = items.read(options.over, options.over_name)
+    found = options.over if isinstance(options.over, Items) else items.read(options.over, options.over_name)
     names = re.fullmatch(r"(?P<count>\d+)?\s*(?P<names>[A-Za-z_]\w*(?:[\s,]+\w+)*)?", body.queue)
     if body.has_queue and not names:
         raise CellError(

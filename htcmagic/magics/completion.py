@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+from htcmagic.magics import completion_queue
 
 MAGIC = re.compile(r"^\s*%{1,2}(condor\w*)")
 MACRO_BEGUN = re.compile(r"\$\w*\(\s*\w*$")
@@ -53,19 +56,23 @@ class Completion:
         first = context.full_text.split("\n", 1)[0]
         found = MAGIC.match(first)
         nothing = SimpleMatcherResult(completions=[], suppress=False)
+        words: Iterable[str | SimpleCompletion] | None
         if not found:
             return nothing
         before = context.line_with_cursor[: context.cursor_position]
         if context.cursor_line == 0:
-            words = self._on_the_line(found.group(1), before, context.token)
-        elif first.lstrip().startswith(f"%%{SUBMITS}"):
+            words = completion_queue.words(found.group(1), before, context.token)
+            if words is None:
+                words = self._on_the_line(found.group(1), before, context.token)
+        elif found.group(1) == SUBMITS and first.lstrip().startswith("%%"):
             words = self._in_the_body(before, context.full_text, first)
         else:
             return nothing
         token = context.token
-        fitting = [w for w in dict.fromkeys(words) if w.lower().startswith(token.lower()) and w != token]
+        offered = {w.text: w for word in words for w in [word if isinstance(word, SimpleCompletion) else _plain(word)]}
+        fitting = [w for text, w in offered.items() if text.lower().startswith(token.lower()) and text != token]
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(text=w, type="htcondor") for w in fitting],
+            completions=fitting,
             matched_fragment=token,
             suppress=bool(fitting),
         )
@@ -77,10 +84,21 @@ class Completion:
             return [name for name, value in self._variables() if _looks_like_items(value)]
         if previous == "--dir" or (magic == "condor_submit" and not token.startswith("-")):
             return []
+        if magic == "condor_script":
+            if previous == "--kernel":
+                return _kernels()
+            if not token.startswith("-"):
+                return self._settings(before)
         options = self._options(magic)
         if token.startswith("-") and not token.startswith("--"):  # HTCondor's spelling
             return [*options, *(option[1:] for option in options if option.startswith("--"))]
         return [option for option in options if option.startswith("--")]
+
+    def _settings(self, before: str) -> Iterable[str]:
+        from htcmagic.jobs import commands
+
+        assigned = re.search(r"(?:^|\s)(\w+)=\S*$", before)
+        return commands.VALUES.get(assigned.group(1).lower(), ()) if assigned else [f"{c}=" for c in commands.COMMANDS]
 
     def _in_the_body(self, before: str, cell: str, first: str) -> Iterable[str]:
         from htcmagic.jobs import commands
@@ -111,11 +129,22 @@ class Completion:
     def _options(self, magic: str) -> list[str]:
         function = self._shell.find_cell_magic(magic) or self._shell.find_line_magic(magic)
         parser = getattr(getattr(function, "__func__", function), "parser", None)
-        return sorted(parser._option_string_actions, key=str.lower) if parser is not None else []  # noqa: SLF001
+        shown = getattr(parser, "_option_string_actions", {})
+        return sorted((name for name, action in shown.items() if action.help != SUPPRESS), key=str.lower)
 
     def _variables(self) -> list[tuple[str, object]]:
         hidden = self._shell.user_ns_hidden
         return [(n, v) for n, v in self._shell.user_ns.items() if not n.startswith("_") and n not in hidden]
+
+
+def _plain(word: str) -> SimpleCompletion:
+    return SimpleCompletion(text=word, type="htcondor")
+
+
+def _kernels() -> list[str]:
+    from htcmagic.kernels import kernelspec
+
+    return [kernel.name for kernel in kernelspec.kernels() if kernel.is_ours] + ["none"]
 
 
 def _looks_like_items(value: object) -> bool:

@@ -20,6 +20,10 @@ from htcmagic.magics.output import say
 if TYPE_CHECKING:
     from htcmagic.jobs import submission
     from htcmagic.jobs.cluster import Cluster
+    from htcmagic.jobs.rundir import RunDir
+    from htcmagic.pool.client import Client
+
+    Describe = Callable[[submission.Options, Client, RunDir], tuple[str, submission.Options]]
 
 SETTING = re.compile(r"([+\w.]+)\s*=\s*(.*)\Z", re.DOTALL)
 
@@ -89,7 +93,7 @@ class SubmitMagics(Magics):
             In [3]: scan.wait(); scan[1].stdout()
         """
         args = parse(self.condor, line)
-        return self._submit(cell, args, first_line=1)
+        return submit(self.shell, args, lambda options, _client, _run_dir: (cell, options))
 
     @no_var_expand
     @line_magic
@@ -113,49 +117,67 @@ class SubmitMagics(Magics):
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read: {error}") from None
         args.set = [*args.set, *args.settings]
-        return self._submit(text, args, first_line=1)
-
-    def _submit(self, cell: str, args: argparse.Namespace, first_line: int) -> Cluster | None:
-        from htcmagic.jobs import sending, submission
-        from htcmagic.jobs.cluster import attach
-        from htcmagic.jobs.rundir import RunDir
-        from htcmagic.magics.waiting import wait_for
-        from htcmagic.pool import places
-        from htcmagic.pool.resolve import connect
-
-        namespace = self.shell.user_ns
-        options = _options(args, namespace, first_line)
-        client = connect(args.schedd, args.pool, report=say)
-        run_dir = RunDir.create(places.log_dir())
-        try:
-            prepared = submission.prepare(cell, options, namespace, client, run_dir)
-        except KeyboardInterrupt:
-            run_dir.discard()
-            raise Interrupted("Nothing was sent.") from None
-        except BaseException:
-            run_dir.discard()
-            raise
-        for name in prepared.borrowed:
-            say(f"$({name}) = {prepared.borrowed[name]!s:.60} (from the notebook)")
-        for note in prepared.notes:
-            say(note)
-        if args.dry_run:
-            run_dir.discard()
-            say(submission.shown(prepared))
-            return None
-        sent = sending.send(prepared, client, run_dir, spool=args.spool)
-        for warning in sent.warnings:
-            say(warning)
-        cluster = attach(run_dir, sent.record)
-        if args.out:
-            self.shell.user_ns[args.out] = cluster
-        if args.wait:
-            wait_for([cluster])
-            return None if args.out else cluster
-        return cluster
+        return submit(self.shell, args, lambda options, _client, _run_dir: (text, options))
 
 
-def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: int) -> submission.Options:
+def submit(shell: Any, args: argparse.Namespace, describe: Describe) -> Cluster | None:
+    """Submit what `describe` gives, as the options of a line say.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Whose variables are the items, and take the cluster.
+    args : argparse.Namespace
+        The line's options, those of :func:`submit_arguments`.
+    describe : callable
+        Given options, pool and the run's new folder, returns a description and the options to use with it.
+
+    Returns
+    -------
+    Cluster or None
+        None where nothing was sent, or where it was waited for and has a name.
+    """
+    from htcmagic import places
+    from htcmagic.jobs import sending, submission
+    from htcmagic.jobs.cluster import attach
+    from htcmagic.jobs.rundir import RunDir
+    from htcmagic.magics.waiting import wait_for
+    from htcmagic.pool.resolve import connect
+
+    namespace = shell.user_ns
+    options = _options(args, namespace)
+    client = connect(args.schedd, args.pool, report=say)
+    run_dir = RunDir.create(places.log_dir())
+    try:
+        text, options = describe(options, client, run_dir)
+        prepared = submission.prepare(text, options, namespace, client, run_dir)
+    except KeyboardInterrupt:
+        run_dir.discard()
+        raise Interrupted("Nothing was sent.") from None
+    except BaseException:
+        run_dir.discard()
+        raise
+    for name in prepared.borrowed:
+        say(f"$({name}) = {prepared.borrowed[name]!s:.60} (from the notebook)")
+    for note in prepared.notes:
+        say(note)
+    if args.dry_run:
+        run_dir.discard()
+        say(submission.shown(prepared))
+        return None
+    sent = sending.send(prepared, client, run_dir, spool=args.spool)
+    for warning in sent.warnings:
+        say(warning)
+    cluster = attach(run_dir, sent.record)
+    if args.out:
+        namespace[args.out] = cluster
+    if args.wait:
+        wait_for([cluster])
+        return None if args.out else cluster
+    return cluster
+
+
+def _options(args: argparse.Namespace, namespace: dict[str, Any]) -> submission.Options:
     from htcmagic.jobs import submission
     from htcmagic.jobs.items import text_of
 
@@ -194,5 +216,4 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any], first_line: in
         hold=args.hold,
         spool=args.spool,
         checked=not args.no_check,
-        first_line=first_line,
     )

@@ -122,6 +122,9 @@ APPTAINER = """\
 # Container jobs. The notebook's folder may lie under /tmp or /var/tmp: mount nothing over them
 SINGULARITY = {apptainer}
 MOUNT_UNDER_SCRATCH =
+# A plain folder is an image, too, though Apptainer cannot "test" it; stacks are on /cvmfs where there is one
+SINGULARITY_RUN_TEST_BEFORE_JOB = False
+SINGULARITY_BIND_EXPR = "/cvmfs"
 """
 
 

@@ -1,7 +1,8 @@
 """HTCondor as a first-class citizen of Jupyter: magics that send work to a pool and show it live.
 
 Use it as ``%load_ext htcmagic`` in a notebook or in IPython. In Python code: :func:`clusters` and :func:`cluster` find
-what was sent, :class:`Cluster` is the handle on it, :class:`HTCMagicError` the base of all errors.
+what was sent, :class:`Cluster` is the handle on it, :func:`why` says why jobs do not run, :func:`usage` what they used,
+:func:`plot` draws when they ran, :class:`HTCMagicError` is the base of all errors.
 """
 
 from __future__ import annotations
@@ -13,9 +14,25 @@ if TYPE_CHECKING:
     from htcmagic.jobs.cluster import Cluster, JobFuture
     from htcmagic.jobs.model import Exit, Hold, JobId, JobState
     from htcmagic.jobs.store import cluster, clusters
+    from htcmagic.queue.plot import plot
+    from htcmagic.queue.usage import usage
+    from htcmagic.queue.why import why
 
 __version__ = "0.1.0"
-__all__ = ["Cluster", "Exit", "HTCMagicError", "Hold", "JobFuture", "JobId", "JobState", "cluster", "clusters"]
+__all__ = [
+    "Cluster",
+    "Exit",
+    "HTCMagicError",
+    "Hold",
+    "JobFuture",
+    "JobId",
+    "JobState",
+    "cluster",
+    "clusters",
+    "plot",
+    "usage",
+    "why",
+]
 
 _HOMES = {
     "Cluster": "htcmagic.jobs.cluster",
@@ -26,6 +43,9 @@ _HOMES = {
     "JobState": "htcmagic.jobs.model",
     "cluster": "htcmagic.jobs.store",
     "clusters": "htcmagic.jobs.store",
+    "plot": "htcmagic.queue.plot",
+    "usage": "htcmagic.queue.usage",
+    "why": "htcmagic.queue.why",
     "HTCMagicError": "htcmagic.errors",
 }
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import own_pool
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,12 +40,27 @@ def examples(docstring):
 
 
 def magics():
+    from htcmagic.magics.actions import ActionMagics
     from htcmagic.magics.jobs import JobsMagics
+    from htcmagic.magics.log import LogMagics
     from htcmagic.magics.pool import PoolMagics
     from htcmagic.magics.queue import QueueMagics
+    from htcmagic.magics.script import ScriptMagics
     from htcmagic.magics.submit import SubmitMagics
+    from htcmagic.magics.usage import UsageMagics
+    from htcmagic.magics.why import WhyMagics
 
-    for kind in (SubmitMagics, QueueMagics, JobsMagics, PoolMagics):
+    for kind in (
+        SubmitMagics,
+        ScriptMagics,
+        QueueMagics,
+        WhyMagics,
+        UsageMagics,
+        JobsMagics,
+        ActionMagics,
+        LogMagics,
+        PoolMagics,
+    ):
         for name in vars(kind):
             if name.startswith("condor"):
                 yield name, getattr(kind, name).__doc__
@@ -62,6 +79,23 @@ def test_examples_of_the_magics_run(kernel, notebook_dir, name, docstring):
         outcome = kernel.run(cell)
         assert outcome.error is None, (cell, outcome.error)
         assert "UsageError" not in outcome.text, (cell, outcome.text)
+
+
+def test_the_notebook_on_kernels_runs(pool, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    notebook = nbformat.read(ROOT / "notebooks/kernels.ipynb", as_version=4)
+    options = {"kernel_name": "python3", "timeout": 120, "extra_arguments": ["--log-level=ERROR"]}
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, **options).execute()
+    said = "\n".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+    )
+    assert "mystack works." in said
+    assert "2026.1 here & now" in said
+    assert "does it call exit" in said
+    assert "'a runs in release 2026.2\\n'" in said
+    assert not (tmp_path / "data/kernels/mystack").exists()
 
 
 def demo(output, **env):

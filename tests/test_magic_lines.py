@@ -151,14 +151,14 @@ def test_acting_on_jobs_by_every_word(kernel, real, command, attribute, status, 
 def test_acting_by_user_and_on_what_is_not_there(kernel, real):
     cluster = submitted(kernel, "--hold -n 2")
     owner = real("condor_q", cluster, "-af", "Owner").stdout.split()[0]
-    assert kernel.run(f"%condor_release {cluster}.7").text == f"Job {cluster}.7: not found in the queue\n"
-    assert kernel.run("%condor_hold 99999").text == "All jobs in cluster 99999: not found in the queue\n"
-    assert kernel.run(f"%condor_hold {cluster}.0").text == f"Job {cluster}.0 held\n"
-    assert kernel.run(f"%condor_rm {cluster}.0").text == f"Job {cluster}.0 marked for removal\n"
-    assert kernel.run("%condor_rm nobody").text == "All jobs of user nobody: not found in the queue\n"
+    assert kernel.run(f"%condor_release {cluster}.7").text == f"Job {cluster}.7: not found in the queue.\n"
+    assert kernel.run("%condor_hold 99999").text == "Not found in the queue: cluster 99999.\n"
+    assert kernel.run(f"%condor_hold {cluster}.0").text == f"Job {cluster}.0 put on hold.\n"
+    assert kernel.run(f"%condor_rm {cluster}.0").text == f"Job {cluster}.0 marked for removal.\n"
+    assert kernel.run("%condor_rm nobody").text == "Not found in the queue: user nobody.\n"
     assert kernel.run("%condor_rm -constraint false").text == "No job was found for this.\n"
     said = kernel.run(f"%condor_rm {owner}").text
-    assert said == f"All jobs of user {owner} have been marked for removal\n"
+    assert said == "1 job marked for removal.\n"
     assert real("condor_q", "-af", "ProcId").stdout == ""
 
 

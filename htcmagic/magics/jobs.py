@@ -1,28 +1,24 @@
-"""``%condor_jobs`` and the commands on jobs: ``%condor_rm %condor_hold %condor_release %condor_wait``."""
+"""``%condor_jobs`` and ``%condor_wait``: what I sent, and waiting for it."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.errors import HTCMagicError
-from htcmagic.magics.options import parse, pool_arguments
+from htcmagic.magics.options import parse
 from htcmagic.magics.output import say
 
 if TYPE_CHECKING:
     from htcmagic.jobs.cluster import Cluster
 
 ID = re.compile(r"\d+(\.\d+)?\Z")
-USER = re.compile(r"[\w.@-]+\Z")
-DONE_TO = {"Remove": "marked for removal", "Hold": "held", "Release": "released"}
 
 
 class ClusterList(Sequence["Cluster"]):
@@ -50,28 +46,9 @@ class ClusterList(Sequence["Cluster"]):
         return "".join(display.html(cluster) for cluster in self)
 
 
-def act_arguments(function: Any) -> Any:
-    """Add what condor_rm, condor_hold and condor_release take."""
-    for decorate in reversed(
-        [
-            argument(
-                "jobs", nargs="*", metavar="JOB", help="cluster.proc, a cluster (id, variable, batch name) or a user"
-            ),
-            argument(
-                "--constraint", default="", metavar="EXPR", help="all jobs for which this ClassAd expression is true"
-            ),
-            argument("--all", action="store_true", help="all jobs that you may act on"),
-            argument("--reason", default="", help="text kept in the job's ad"),
-            pool_arguments("--name"),
-        ]
-    ):
-        function = decorate(function)
-    return function
-
-
 @magics_class
 class JobsMagics(Magics):
-    """What I sent, and what to do with it."""
+    """What I sent."""
 
     @no_var_expand
     @line_magic
@@ -94,45 +71,6 @@ class JobsMagics(Magics):
         if args.name and not found:
             raise HTCMagicError(f"There is no cluster {args.name} of yours.", hint="List them all: %condor_jobs")
         return ClusterList(found)
-
-    @no_var_expand
-    @line_magic
-    @magic_arguments()
-    @act_arguments
-    def condor_rm(self, line: str) -> None:
-        """Remove jobs, with the arguments of condor_rm.
-
-        Example::
-
-            In [1]: %condor_rm 17 18.3
-        """
-        _act("Remove", parse(self.condor_rm, line), "condor_rm", self.shell.user_ns)
-
-    @no_var_expand
-    @line_magic
-    @magic_arguments()
-    @act_arguments
-    def condor_hold(self, line: str) -> None:
-        """Put jobs on hold, with the arguments of condor_hold.
-
-        Example::
-
-            In [1]: %condor_hold 17 -reason "wrong input"
-        """
-        _act("Hold", parse(self.condor_hold, line), "condor_hold", self.shell.user_ns)
-
-    @no_var_expand
-    @line_magic
-    @magic_arguments()
-    @act_arguments
-    def condor_release(self, line: str) -> None:
-        """Release held jobs, with the arguments of condor_release.
-
-        Example::
-
-            In [1]: %condor_release 17
-        """
-        _act("Release", parse(self.condor_release, line), "condor_release", self.shell.user_ns)
 
     @no_var_expand
     @line_magic
@@ -162,63 +100,6 @@ class JobsMagics(Magics):
             say("All jobs done.")
         else:
             say(f"Time expired: {'; '.join(display.line(c) for c in clusters if not c.done)}")
-
-
-def _act(action: str, args: argparse.Namespace, command: str, namespace: dict[str, Any]) -> None:
-    if bool(args.jobs) + bool(args.constraint) + args.all != 1:
-        raise UsageError(
-            f"Say which jobs: %{command} 17, %{command} 17.3, %{command} -constraint EXPR, %{command} -all"
-        )
-    from htcmagic.pool.resolve import connect
-
-    client = connect(args.schedd, args.pool, report=say)
-    reason = args.reason or f"via %{command}"  # HTCondor adds by whom
-    done = DONE_TO[action]
-    if args.constraint or args.all:
-        constraint = args.constraint or "true"
-        counts = client.act(action, constraint, reason)
-        say(f"{counts['success']} jobs {done}." if counts["success"] else "No job was found for this.")
-        return
-    for given in args.jobs:
-        word = _id_of(given, namespace)
-        counts = client.act(action, _spec(word), reason)
-        what = "Job" if "." in word else "All jobs in cluster" if word.isdigit() else "All jobs of user"
-        if counts["success"]:
-            say(f"{what} {word} {'have been ' if what != 'Job' else ''}{done}")
-        else:
-            why = "permission denied" if counts["permission_denied"] else _why_not(action, counts)
-            say(f"{what} {word}: {why}")
-
-
-def _id_of(word: str, namespace: dict[str, Any]) -> str:
-    """Return the id of a cluster that was given by its variable or batch name; other words as they are."""
-    from htcmagic.jobs import store
-    from htcmagic.jobs.cluster import Cluster
-
-    bound = namespace.get(word)
-    if isinstance(bound, Cluster):
-        return str(bound.id)
-    if ID.match(word):
-        return word
-    named = store.clusters(word, limit=1)
-    return str(named[0].id) if named else word
-
-
-def _why_not(action: str, counts: dict[str, int]) -> str:
-    if counts["already_done"]:
-        return f"already {DONE_TO[action]}"
-    if counts["bad_status"]:
-        return "not held, so not released" if action == "Release" else "its state does not allow that"
-    return "not found in the queue"
-
-
-def _spec(word: str) -> str | list[str]:
-    if ID.match(word):
-        return [word] if "." in word else f"ClusterId == {word}"
-    if USER.match(word):
-        attribute = "User" if "@" in word else "Owner"
-        return f'{attribute} == "{word}"'
-    raise UsageError(f"{word} is no job id (17 or 17.3), cluster of yours or user's name. Put spaces between several.")
 
 
 def _named(words: list[str]) -> list[Cluster]:

@@ -15,7 +15,12 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
-PROGRAMS = frozenset({"%condor_q", "%condor_rm", "%condor_hold", "%condor_release", "%condor_wait", "%condor_submit"})
+PROGRAMS = frozenset(
+    f"%condor_{name}"
+    for name in (
+        *("q", "rm", "hold", "release", "suspend", "continue", "vacate_job", "prio", "qedit", "wait", "submit"),
+    )
+)
 """Magics named after a program of HTCondor's, which has more options."""
 
 

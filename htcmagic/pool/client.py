@@ -54,7 +54,7 @@ class Client:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self._door = Door(_environment(pool))
+        self._door = Door(environment(pool))
         self._schedd: Schedd | None = None
 
     @property
@@ -284,7 +284,8 @@ def _end(process: subprocess.Popen[bytes], words: IO[bytes]) -> None:
                 stream.close()
 
 
-def _environment(pool: Pool) -> dict[str, str] | None:
+def environment(pool: Pool) -> dict[str, str] | None:
+    """Return the environment in which HTCondor uses a pool; None for this process's own."""
     if pool.personal:
         return {**personal.environment(), "CONDOR_CONFIG": pool.config}
     return {**os.environ, "CONDOR_CONFIG": pool.config} if pool.config else None

@@ -242,11 +242,11 @@ def act(pool: Pool, action: str, spec: str | list[str], reason: str) -> Answer:
 
 def edit(pool: Pool, constraint: str, changes: dict[str, str]) -> Answer:
     """Set attributes of jobs."""
-    check_expression(constraint)
+    for expression in (constraint, *changes.values()):  # all of them before the first is set
+        check_expression(expression)
     schedd = schedd_of(pool)
     changed = 0
     for name, expression in changes.items():
-        check_expression(expression)
         result = schedd.edit(constraint, name, expression)
         changed = max(changed, int(getattr(result, "matched", result) or 0) if result is not None else 0)
     return changed

@@ -44,7 +44,13 @@ class Client(Protocol):
     def schedd(self) -> Schedd: ...  # noqa: D102
 
     def query(  # noqa: D102
-        self, constraint: str, projection: Sequence[str], *, my_jobs: bool = False, totals: bool = False
+        self,
+        constraint: str,
+        projection: Sequence[str],
+        *,
+        limit: int = -1,
+        my_jobs: bool = False,
+        totals: bool = False,
     ) -> Answer: ...
 
 
@@ -59,10 +65,17 @@ class Request:
     """Only the asking user's jobs: condor_q's default unless ids or owners are named."""
     partial: bool
     """Whether clusters may come incomplete."""
+    limit: int = -1
+    """Most jobs; -1 for all."""
 
 
 def request(
-    words: Sequence[str], *, constraint: str | None = None, nobatch: bool = False, allusers: bool = False
+    words: Sequence[str],
+    *,
+    constraint: str | None = None,
+    nobatch: bool = False,
+    allusers: bool = False,
+    limit: int = -1,
 ) -> Request:
     """Turn the words and flags of ``%condor_q`` into a question, by condor_q's rules.
 
@@ -76,6 +89,8 @@ def request(
         One line a job.
     allusers : bool
         All users' jobs where no id or owner is named.
+    limit : int
+        Most jobs; -1 for all.
 
     Raises
     ------
@@ -102,19 +117,43 @@ def request(
         nobatch=nobatch,
         my_jobs=not (allusers or choices),
         partial=partial,
+        limit=limit,
     )
 
 
 def run(client: Client, request: Request) -> QueueTable:
     """Ask, and return the answer as a table."""
-    answer = client.query(request.constraint, request.projection, my_jobs=request.my_jobs, totals=True)
+    answer = client.query(
+        request.constraint, request.projection, limit=request.limit, my_jobs=request.my_jobs, totals=True
+    )
     rows = sorted(answer.rows, key=itemgetter(0, 1))
-    summary = dict(answer.summary)
-    mine = totals(summary, "My") if request.my_jobs else None
+    taken = snapshot(client, request, rows, answer.summary, owners={row[4] for row in rows})
+    return QueueTable(taken, nobatch=request.nobatch)
+
+
+def snapshot(
+    client: Client, request: Request, rows: list[Row], summary: Mapping[str, object], *, owners: set[object]
+) -> Snapshot:
+    """Put an answer together with all that is needed to show it.
+
+    Parameters
+    ----------
+    client : Client
+        Who was asked.
+    request : Request
+        What was asked.
+    rows : list of tuple
+        The jobs.
+    summary : mapping
+        The schedd's totals.
+    owners : set
+        Of the jobs.
+    """
+    mine = totals(dict(summary), "My") if request.my_jobs else None
     me = str(summary.get("MyName") or client.schedd.user)
-    if mine is not None and not _all_mine(rows, me):
+    if mine is not None and not owners <= {me, me.partition("@")[0]}:
         mine = None  # a queue superuser gets everybody's jobs, and no line of totals
-    snapshot = Snapshot(
+    return Snapshot(
         rows=rows,
         schedd=client.schedd.label,
         address=client.schedd.address,
@@ -122,14 +161,9 @@ def run(client: Client, request: Request) -> QueueTable:
         query=count(rows),
         me=me,
         mine=mine,
-        everyone=totals(summary, "Allusers"),
+        everyone=totals(dict(summary), "Allusers"),
         partial=request.partial,
     )
-    return QueueTable(snapshot, nobatch=request.nobatch)
-
-
-def _all_mine(rows: list[Row], me: str) -> bool:
-    return {row[4] for row in rows} <= {me, me.partition("@")[0]}
 
 
 def _id_choices(cluster: int, proc: int | None, *, nobatch: bool) -> list[str]:
@@ -141,7 +175,7 @@ def _id_choices(cluster: int, proc: int | None, *, nobatch: bool) -> list[str]:
 
 def _hint(word: str) -> str:
     if word.startswith("-"):
-        return "Of condor_q's options this takes -nobatch, -constraint and -allusers."
+        return "An option? Those of %condor_q: %condor_q?"
     if "," in word:
         return "Put spaces between ids: 17 18.3"
     if re.search(r"[=<>!&|() ]", word):

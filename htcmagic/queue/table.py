@@ -29,11 +29,15 @@ class QueueTable(Sequence[AnyRow]):
         The answer.
     nobatch : bool
         Rows are jobs; else batches.
+    drawn : str
+        Its text, if condor_q has made that.
     """
 
-    def __init__(self, snapshot: Snapshot, *, nobatch: bool) -> None:
+    def __init__(self, snapshot: Snapshot, *, nobatch: bool, drawn: str = "") -> None:
         self.snapshot = snapshot
         self.nobatch = nobatch
+        self.note = ""
+        self._drawn = drawn
 
     @cached_property
     def rows(self) -> tuple[AnyRow, ...]:
@@ -59,8 +63,8 @@ class QueueTable(Sequence[AnyRow]):
 
     @cached_property
     def text(self) -> str:
-        """What condor_q writes, byte by byte."""
-        return text.render(self.snapshot, nobatch=self.nobatch)
+        """What condor_q writes, byte by byte, but for codes that would steer a terminal."""
+        return text.harmless(self._drawn or text.render(self.snapshot, nobatch=self.nobatch))
 
     def __str__(self) -> str:
         return self.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,17 @@ _PRIORITY, _IMAGE, _MEMORY = (JOB_PROJECTION.index(name) for name in ("JobPrio",
 _BLANKS = " \t\n\v\f\r"
 _RUNS = (2, 6, 7)
 _WAITS = (1, 5, 9)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SHOWN = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"},
+    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
+    0x7F: "\u2421",
+}
+
+
+def harmless(shown: str) -> str:
+    """Return a text with the codes that would steer a terminal made visible; all else stays as it is."""
+    return shown.translate(_SHOWN) if _CONTROL.search(shown) else shown
 
 
 def render(snapshot: Snapshot, *, nobatch: bool) -> str:

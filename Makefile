@@ -3,7 +3,8 @@ PYTHON  ?= python3
 BIN     := .venv/bin
 SCHEDD  ?=
 POOL    ?=
-SOURCES := htcmagic tests benchmarks notebooks
+WORKERS ?= 2
+SOURCES := htcmagic tests benchmarks notebooks docs
 
 .PHONY: help setup demo lab test test-slow test-all lint bench clean
 
@@ -40,7 +41,7 @@ lint: .venv/.done
 
 test: setup lint
 	.ci/need chromium -- sh -c 'command -v chromium'
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

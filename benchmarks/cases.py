@@ -1,4 +1,4 @@
-"""The six comparisons: each gives rows of the table."""
+"""The comparisons: each gives rows of the table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import bar
+from kernels import kernels
 from pool import Bench
 from report import Row
 
@@ -221,4 +222,5 @@ CASES: dict[int, tuple[str, Callable[[Bench, Size], list[Row]]]] = {
     4: ("a live bar at rest", progress),
     5: ("one job, from cell to result", latency),
     6: ("the demo", demo),
+    7: ("kernels", kernels),
 }

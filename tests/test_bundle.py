@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kernelhome
 import pytest
 from foreign import Kernels, own_kernels, run
 from hypothesis import given, settings
@@ -228,3 +229,19 @@ def test_any_value_and_any_script_arrive_as_they_were(tmp_path_factory: Any, val
     assert read.recipe == recipe
     assert read.files == {"a.sh": content}
     assert file.stat().st_size < 10_000
+
+
+def test_a_kernel_that_was_imported_keeps_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = kernelhome.isolate(tmp_path, monkeypatch)
+    script = tmp_path / "slow.sh"
+    script.write_text(f"export SLOW=1\nPATH={sys.prefix}/bin:$PATH\n")
+    for words in (
+        ("create", "--source", str(script), "--name", "slow", "--snapshot"),
+        ("export", "slow", "-o", str(tmp_path / "slow.tar.gz")),
+        ("import", str(tmp_path / "slow.tar.gz"), "--name", "again"),
+    ):
+        done = kernelhome.htc_kernel(*words)
+        assert done.returncode == 0, done.stderr
+    refreshed = subprocess.run([kernels / "again/setup.sh", "--refresh"], capture_output=True, text=True, check=False)
+    assert refreshed.returncode == 0, refreshed.stderr
+    assert Path(refreshed.stdout.strip()).parent == tmp_path / "htcmagic/snapshots"

@@ -105,7 +105,7 @@ def test_remove_asks_at_a_terminal(kernels, answer, gone):
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(terminal, 1000)
-    assert f"one: python3, {folder}".encode() in shown
+    assert f"one: one, {folder}".encode() in shown
     os.write(terminal, answer)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (0 if gone else 1)
     os.close(terminal)

@@ -12,6 +12,7 @@ from typing import Any
 from htcmagic.errors import HTCMagicError, KernelError
 from htcmagic.kernels import create, kernelspec
 from htcmagic.kernels.kernelspec import Kernel
+from htcmagic.kernels.recipe import Recipe
 from htcmagic.kernels.wishes import WISHES
 
 COMMANDS = ("create", "edit", "refresh", "diff")
@@ -45,6 +46,8 @@ examples:
   htc-kernel diff b2
 """
 Add = Callable[..., Any]
+SAID = 3
+"""Lines of a set-up's own words that are shown."""
 
 
 def add_commands(add: Add) -> None:
@@ -250,11 +253,28 @@ def _tell(made: list[Kernel], args: argparse.Namespace, kernels: Path) -> None:
         print(f"{kernel.title} is ready{python}.\n  {kernel.folder}")
         if kernel.recipe.injected:
             print(f"  Its ipykernel is put beside: {kernel.recipe.injected}")
+        if known is not None and _from_path(kernel.recipe):
+            print(f"  Its python is the first on PATH, here {known.executable}; --python names another.")
+        for line in _said(kernel):
+            print(line)
     if kernels not in kernelspec.folders():
         _report(f"Jupyter does not look into {kernels}: its parent folder must be on JUPYTER_PATH.")
     for name, _ in made[0].recipe.settings:
         if any(part in name.upper() for part in ("TOKEN", "PASSW", "SECRET", "PRIVATE_KEY")):
             _report(f"The value of {name} can be read in {made[0].folder / 'setup.sh'}.")
+
+
+def _from_path(recipe: Recipe) -> bool:
+    return not (recipe.stack or recipe.python or recipe.venv or recipe.conda or recipe.container)
+
+
+def _said(kernel: Kernel) -> list[str]:
+    """Return the last lines of what the set-up has said while it was asked: it may have failed in its own eyes."""
+    if kernel.probe is None or not kernel.recipe.has_setup:
+        return []
+    lines = [line for log in kernel.logs() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    tail = ["    " + "".join(c if c.isprintable() else " " for c in line)[:200] for line in lines[-SAID:]]
+    return ["  Its set-up has said, at the end:", *tail] if tail else []
 
 
 def as_json(kernel: Kernel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from htcmagic.cli.kernel_create import add_kernel, add_place, as_json, folder_of
 from htcmagic.errors import KernelError, StackError
-from htcmagic.kernels import kernelspec
+from htcmagic.kernels import kernelspec, own_files
 from htcmagic.kernels.kernelspec import Kernel
 from htcmagic.kernels.table import Table
 
@@ -127,7 +127,8 @@ def rows_of(kernel: Kernel) -> list[tuple[str, str]]:
     files = sorted({*kernel.own.get("files", {}), *edited})
     rows.append(("Files", ", ".join(f"{name} ({edited[name]})" if name in edited else name for name in files)))
     rows.append(("Made by", f"htcmagic {kernel.own.get('version', '?')}"))
-    return [*rows, ("Again", kernel.command)]
+    own = own_files.names(kernel.recipe)  # what lies beside cannot be named in a command
+    return [*rows, ("Again", f"htc-kernel export {kernel.name}, then import" if own else kernel.command)]
 
 
 def _remove(args: argparse.Namespace) -> int:

@@ -26,6 +26,6 @@ fi
 unset HTCMAGIC_ITEMS HTCMAGIC_CLEANED HTCMAGIC_FAILED HTCMAGIC_STATE HTCMAGIC_LOG HTCMAGIC_INSIDE JPY_PARENT_PID
 export HTCMAGIC_JOB HTCMAGIC_HOME=$htc_job
 htc_start=(/bin/bash -c 'eval "$HTCMAGIC_JOB"; exec -- "$0" "$@"' "$htc_job/script" "$@")
-[[ -z $htc_image ]] || export HTCMAGIC_INSIDE=1
+[[ -z $htc_image ]] || export HTCMAGIC_INSIDE=$htc_job # the folder of the setup.sh that is inside already
 [[ ! -e $htc_job/setup.sh ]] || exec /bin/bash "$htc_job/setup.sh" --run "${htc_start[@]}"
 exec "${htc_start[@]}"

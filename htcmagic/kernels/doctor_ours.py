@@ -91,7 +91,7 @@ def _places(one: Patient, recipe: Recipe) -> None:
 
 
 def _anew(one: Patient) -> str:
-    return f"Put it back, or: htc-kernel edit {one.kernel.name}"
+    return f"Put it back, or name another: htc-kernel edit {one.kernel.name} --source FILE (--venv DIR, --container …)"
 
 
 def _snapshot(one: Patient) -> None:

@@ -196,7 +196,7 @@ def _resolved(look: _Look, wish: str) -> str:
     option = look.option
     if wish == "latest" and option.listed:
         value = "" if look.away else _latest(look)
-        if value or not option.required:
+        if value or not (option.required or (option.name == "release" and look.away)):
             return value
         where = f"/cvmfs/{look.away[0]} is not mounted here" if look.away else "none was found"
         raise StackError(

@@ -22,6 +22,12 @@ RUNTIME_FLAGS = ("contain", "cleanenv", "pid", "userns", "nv", "rocm")
 Wishes = Mapping[str, Any]
 
 
+SNAPSHOT = (
+    "keep the environment of a slow set-up, and replay it while its scripts and repositories are the same; "
+    "what those scripts source is not watched: htc-kernel refresh"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """One option of ``htc-kernel create``.
@@ -72,7 +78,7 @@ WISHES = tuple(
         ("--clean", "switch", "start from an almost empty environment", "", _ENV),
         ("--user-site", "switch", "let python see ~/.local/lib, where another python's packages may lie", "", _ENV),
         ("--hook", "texts", "scripts to source last (hooks/all.sh, hooks/NAME.sh in ~/.config/htcmagic)", "FILE", _ENV),
-        ("--snapshot", "switch", "keep the environment of a slow set-up, and replay it while it holds", "", _ENV),
+        ("--snapshot", "switch", SNAPSHOT, "", _ENV),
         ("--inject-ipykernel", "switch", "if its python has no ipykernel, put one beside it", "", _ENV),
         ("--timeout", "seconds", "longest time for the set-up (300)", "S", _ENV),
         ("--home", "text", "home folder inside: auto, none, or a folder", "DIR", _BOX),
@@ -132,12 +138,13 @@ def recipe_from(wishes: Wishes) -> tuple[Recipe, Stack | None]:
 def _named(recipe: Recipe, wishes: Wishes, stack: Stack | None) -> Recipe:
     explicit = bool(wishes.get("release"))
     name = check_name(wishes.get("name") or default_name(recipe))
-    title = wishes.get("display_name") or default_title(recipe, stack, with_release=explicit)
+    named = replace(recipe, name=name)
+    title = wishes.get("display_name") or default_title(named, stack, with_release=explicit)
     if not title.isprintable():
         raise KernelError(f"A kernel cannot be shown as {title!r}.", hint="Leave line breaks and control codes away.")
     hooks = wishes.get("hook")
     chosen = default_hooks(name) if hooks is None else tuple(absolute(path) for path in hooks if path)
-    return replace(recipe, name=name, title=title, hooks=chosen)
+    return replace(named, title=title, hooks=chosen)
 
 
 def _options(wishes: Wishes, stack: Stack | None, *, inside: bool) -> dict[str, str]:
@@ -280,7 +287,7 @@ def default_title(recipe: Recipe, stack: Stack | None, *, with_release: bool) ->
     if stack is not None:
         release = recipe.options.get("release", "") if with_release else ""
         return f"{stack.title} {release}".strip()
-    label = " ".join(_label(recipe).split())
+    label = " ".join(_label(recipe).split()) if recipe.name == default_name(recipe) else recipe.name
     return f"Python ({label})" if recipe.venv or recipe.conda else label
 
 

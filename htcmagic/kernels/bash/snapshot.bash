@@ -132,7 +132,7 @@ htc_assign() {
 }
 # After the set-up: keep what it has changed, whole or not at all. The caller goes on with everything, credentials too.
 htc_keep_snapshot() {
-    local htc_kept=$htc_text htc_line htc_first=$htc_print htc_folder=$htc_home/snapshots
+    local htc_kept=$htc_text htc_line htc_first=$htc_print htc_shelf=$htc_home/snapshots
     local -a htc_names=()
     htc_files=()
     htc_watched
@@ -142,21 +142,21 @@ htc_keep_snapshot() {
     for htc_line in "${htc_dropped[@]}"; do
         htc_kept=${htc_kept/"$htc_line"/}
     done
-    [[ -d $htc_folder ]] || htc_plainly mkdir -p -- "$htc_folder" 2>/dev/null
+    [[ -d $htc_shelf ]] || htc_plainly mkdir -p -- "$htc_shelf" 2>/dev/null
     htc_exported
     if ((${#htc_names[@]})); then
-        htc_store "$htc_folder/$htc_snapshot.functions.sh" "$(htc_all_functions)"$'\n' || return 0
+        htc_store "$htc_shelf/$htc_snapshot.functions.sh" "$(htc_all_functions)"$'\n' || return 0
         for htc_line in "${htc_names[@]}"; do
             printf -v htc_line '%q() { source %q && %q "$@"; }\nexport -f %q\n' \
-                "$htc_line" "$htc_folder/$htc_snapshot.functions.sh" "$htc_line" "$htc_line"
+                "$htc_line" "$htc_shelf/$htc_snapshot.functions.sh" "$htc_line" "$htc_line"
             htc_kept+=$htc_line
         done
     fi
     htc_line=
     ((${#htc_files[@]} == 0)) || printf -v htc_line ' %q' "${htc_files[@]}"
     htc_kept="# $htc_print"$'\n'"#$htc_line"$'\n'"# $htc_found"$'\n'$htc_kept$'htc_complete=1\n'
-    htc_store "$htc_folder/$htc_snapshot.sh" "$htc_kept" || return 0
-    printf -v htc_line 'htc_kept_as=%q\n' "$htc_folder/$htc_snapshot.sh"
+    htc_store "$htc_shelf/$htc_snapshot.sh" "$htc_kept" || return 0
+    printf -v htc_line 'htc_kept_as=%q\n' "$htc_shelf/$htc_snapshot.sh"
     htc_text+=$htc_line
     htc_forget_older
 }
@@ -183,7 +183,7 @@ htc_store() {
 }
 htc_forget_older() {
     local htc_one htc_rest
-    for htc_one in "$htc_folder/$htc_kernel"-*.sh "$htc_folder/.$htc_kernel"-*; do
+    for htc_one in "$htc_shelf/$htc_kernel"-*.sh "$htc_shelf/.$htc_kernel"-*; do
         htc_rest=${htc_one##*/}
         htc_rest=${htc_rest#."$htc_kernel"-}
         htc_rest=${htc_rest#"$htc_kernel"-}

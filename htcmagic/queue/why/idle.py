@@ -130,7 +130,11 @@ def _no_pool(group: Group, world: Mapping[str, Any]) -> Told | None:
     if group.match is None and error:
         return "no-collector", f"the collector cannot be asked for slots ({clean(str(error), LONGEST)}).", True
     if group.match is not None and not group.match["slots"]:
-        return "no-slots", "the pool has no slots: no machine is there to run anything.", True
+        return (
+            "no-slots",
+            "the pool has no slots: no machine is there, or it has just been started.",
+            True,
+        )
     return None
 
 

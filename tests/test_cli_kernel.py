@@ -90,6 +90,7 @@ def test_a_life_from_create_to_remove(kernels):
     (logs / "b2-x.log").write_text("of another kernel")
     said, hint = fails("remove", "b2")
     assert (said, hint) == ("htc-kernel: remove asks first, and nobody is there to answer.", "Add --yes.")
+    assert works("remove", "--dry-run", "b2") == f"b2 would be deleted: {kernels}/b2\n"
     assert works("remove", "--yes", "b2") == f"b2 is deleted: {kernels}/b2\n"
     assert [entry.name for entry in kernels.iterdir()] == [".htcmagic.lock"]
     assert [entry.name for entry in logs.iterdir()] == ["b2-x.log"]

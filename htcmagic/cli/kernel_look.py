@@ -52,6 +52,7 @@ def add_commands(add: Callable[..., Any]) -> None:
     add_kernel(three, several=True)
     three.add_argument("--yes", action="store_true", help="do not ask")
     three.add_argument("--force", action="store_true", help="also those that htc-kernel has not made")
+    three.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
     add_place(three, "where they are")
     four = add("stacks", _stacks, "list the software stacks that are known", STACKS)
     four.add_argument("stack", nargs="?", metavar="STACK", help="tell more of this one").completer = _stack_names
@@ -138,9 +139,13 @@ def _remove(args: argparse.Namespace) -> int:
     for kernel in chosen:
         if not kernel.is_ours and not args.force:
             raise KernelError(
-                f"The kernel {kernel.name} in {kernel.folder} was not made by htc-kernel.",
+                f"The kernel {kernel.name} in {kernel.folder} was not made by htc-kernel. Nothing is deleted.",
                 hint="Add --force to delete it.",
             )
+    if args.dry_run:
+        for kernel in chosen:
+            print(f"{kernel.name} would be deleted: {kernel.folder}")
+        return 0
     if not args.yes and not _agreed(chosen):
         return 1
     from htcmagic.kernels import install  # noqa: PLC0415 - only here

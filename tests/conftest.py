@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ for _name in list(os.environ):
 
 from htcmagic import places  # noqa: E402
 from htcmagic.pool import personal, programs, resolve  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests interrupt must hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def use_home(home: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import Outcome
+from conftest import Kernel, Outcome
 
 from htcmagic.kernels import kernelspec
 from htcmagic.kernels.recipe import Recipe
@@ -80,8 +80,8 @@ def given(folder: Path, env: Mapping[str, str] | Mapping[bytes, bytes] | None = 
     return told
 
 
-class Started:
-    """A running kernel.
+class Started(Kernel):
+    """A running kernel of a folder.
 
     Attributes
     ----------
@@ -123,28 +123,9 @@ class Started:
         """Execute a cell and return at once; :meth:`collect` gets what it gives."""
         self.message = self.client.execute(code, **more)
 
-    def collect(self, timeout: float = 60) -> Outcome:
-        """Collect the output of the cell sent last."""
-        outcome = Outcome()
-        while True:
-            message = self.client.get_iopub_msg(timeout=timeout)
-            kind, content = message["msg_type"], message["content"]
-            if message["parent_header"].get("msg_id") != self.message:
-                continue
-            if kind == "stream":
-                outcome.text += content["text"]
-            elif kind in {"execute_result", "display_data"}:
-                outcome.data.append(content["data"])
-            elif kind == "error":
-                outcome.error = (content["ename"], content["evalue"], "\n".join(content["traceback"]))
-            elif kind == "status" and content["execution_state"] == "idle":
-                return outcome
-
     def stop(self) -> None:
         """End it."""
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.cleanup_resources()
+        super().stop()
         self._log.close()
 
 

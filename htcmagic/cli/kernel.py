@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from htcmagic.cli import kernel_create, kernel_look
-from htcmagic.errors import HTCMagicError
+from htcmagic.cli.guard import guarded
 from htcmagic.kernels.kernelspec import VERSION
 
 EPILOG = """\
@@ -18,7 +18,7 @@ examples:
   htc-kernel stacks                                    the software stacks that are known
   htc-kernel create --cvmfs belle2 --release light-2603-ina --name b2
   htc-kernel create --container docker://python:3.12 --inject-ipykernel
-  htc-kernel create --venv ~/work/venv --source ~/setup.sh
+  htc-kernel create --venv ~/venv --source ~/setup.sh
   htc-kernel check b2                                  start it, run in it, interrupt it, kill it
   htc-kernel list                                      all kernels, and which were made here
   eval "$(htc-kernel completion bash)"                 TAB completes commands, kernels, stacks, releases
@@ -64,22 +64,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0 done, 1 an error, 2 wrong usage."""
-    try:
-        code = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except HTCMagicError as error:
-        print(f"htc-kernel: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("htc-kernel: interrupted; nothing was changed that was not told", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # htc-kernel list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        print(f"htc-kernel: {error.filename or 'the operating system'}: {error.strerror}", file=sys.stderr)
-        return 1
-    return code
+    words = sys.argv[1:] if argv is None else argv
+    said = "interrupted; nothing was changed that was not told"
+    return guarded("htc-kernel", lambda: run(words), interrupted=said)
 
 
 def run(words: Sequence[str]) -> int:

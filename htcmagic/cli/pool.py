@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from htcmagic import places
+from htcmagic.cli.guard import guarded
 from htcmagic.errors import HTCMagicError
 from htcmagic.pool import personal, programs
 
@@ -35,26 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     if words[:1] == ["run"] and words[1:2] not in (["-h"], ["--help"]):
-        return _guarded(lambda: _run(words[1:], parser))
+        return guarded("htc-pool", lambda: _run(words[1:], parser))
     args = parser.parse_args(words)
     command: Callable[[argparse.Namespace], int] = args.command
-    return _guarded(lambda: command(args))
-
-
-def _guarded(command: Callable[[], int]) -> int:
-    try:
-        code = command()
-        sys.stdout.flush()
-    except HTCMagicError as error:
-        print(f"htc-pool: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("htc-pool: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # htc-pool logs | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+    return guarded("htc-pool", lambda: command(args))
 
 
 def _parser() -> argparse.ArgumentParser:

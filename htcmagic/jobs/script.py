@@ -147,12 +147,7 @@ def plan(
     else:
         given = {name: _literal(value, f"the environment's {name}") for name, value in variables.items()} | given
     lines = {"executable": items.text_of(str(folder / (JOB if packed else SCRIPT)), "the path of the run's folder")}
-    if environment is not None:
-        lines |= environment.submit_commands(here=here)
-    if inputs:
-        lines["transfer_input_files"] = inputs
-    if inputs or (environment is not None and environment.container_image is not None):
-        lines["should_transfer_files"] = "YES"
+    lines |= _surroundings(environment, inputs, here=here)
     if over is not None and not own_arguments:
         lines["arguments"] = f'"$({ARGUMENTS})"'
     static = " ".join([*(f"{name}={value}" for name, value in VARIABLES.items()), _environment(given)]).strip()
@@ -162,6 +157,16 @@ def plan(
     text = "\n".join([*(f"{name} = {value}" for name, value in lines.items()), "queue"])
     options = replace(options, over=sent, settings=settings, environment=told)
     return Job(text, options, files, _notes(lines, settings))
+
+
+def _surroundings(environment: JobEnvironment | None, inputs: str, *, here: bool) -> dict[str, str]:
+    """Return the submit commands that say where the script runs and with which files."""
+    lines = {} if environment is None else dict(environment.submit_commands(here=here))
+    if inputs:
+        lines["transfer_input_files"] = inputs
+    if inputs or (environment is not None and environment.container_image is not None):
+        lines["should_transfer_files"] = "YES"
+    return lines
 
 
 def _notes(lines: Mapping[str, str], settings: Mapping[str, str]) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ _BATCHES_DRAWN = (
     *("Cmd", "DAG_NodesQueued", "JobCoolDownExpiration", "LastSuspensionTime", "NiceUser", "TransferQueued"),
     *("TransferringInput", "TransferringOutput"),
 )
+ID = 'strcat(ClusterId, ".", ProcId)'
+"""What ``-af:j`` begins a line with."""
 _HEADING = re.compile(r"\A(\n*)-- Jobads: .*\n")
 _FOOTING = re.compile(r"(?m)^Total for query: .*\n\n?\Z")
 _CONDITION = re.compile(r"(?m)^Constraint: (.*)$")
@@ -163,7 +165,8 @@ def _view(client: Door, options: Options) -> View | None:
     if options.form:
         return of_values([], about)
     if options.values_only:
-        return of_values([(what, what) for what in options.expressions()], about)
+        own = [(what, what) for what in options.expressions()]
+        return of_values([("ID", ID), *own] if options.numbered else own, about)
     return VIEWS[options.view] if options.view else jobs(cpu_time=options.cputime, dag=options.dag)
 
 

@@ -119,7 +119,7 @@ class EventLog:
         left = len(self.rows) - len(shown)
         note = f"{left:,} earlier event{'' if left == 1 else 's'} not shown" if left else ""
         name = clean(str(self.path), LONGEST)
-        return Listing(text(shown), columns=COLUMNS, rows=shown, title=name, note=note)
+        return Listing(text(shown), columns=COLUMNS, rows=shown, title=name, note=note, seconds=True)
 
     def close(self) -> None:
         """End the process that reads."""

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from htcmagic.errors import HTCMagicError
 from htcmagic.queue import listing_html
+from htcmagic.queue.frame import pandas
 from htcmagic.queue.text import harmless
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Listing(Sequence[Record]):
         A line for the user that the program does not print.
     plain : bool
         HTML shows the text, as its columns are no table.
+    seconds : bool
+        HTML shows times to the second.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Listing(Sequence[Record]):
         title: str = "",
         note: str = "",
         plain: bool = False,
+        seconds: bool = False,
     ) -> None:
         self.text = harmless(text)
         self.note = note
@@ -52,6 +55,7 @@ class Listing(Sequence[Record]):
         self._rows = rows
         self._title = title
         self._plain = plain
+        self._seconds = seconds
 
     @cached_property
     def rows(self) -> tuple[Record, ...]:
@@ -83,7 +87,7 @@ class Listing(Sequence[Record]):
     def _repr_html_(self) -> str:
         if self._plain:
             return listing_html.plain(self.text, title=self._title, note=self.note)
-        return listing_html.table(self.columns, self.rows, title=self._title, note=self.note)
+        return listing_html.table(self.columns, self.rows, title=self._title, note=self.note, seconds=self._seconds)
 
     def to_dicts(self) -> list[Record]:
         """Return a dict a row, under the names of the program's columns."""
@@ -97,18 +101,12 @@ class Listing(Sequence[Record]):
         HTCMagicError
             Pandas is not installed.
         """
-        try:
-            import pandas as pd  # noqa: PLC0415
-        except ImportError:
-            raise HTCMagicError(
-                "A data frame needs pandas, which is not installed in this kernel.",
-                hint="%pip install pandas, or to_dicts() for plain Python",
-            ) from None
-        frame = pd.DataFrame(self.to_dicts(), columns=list(self.columns))
+        module = pandas()
+        frame: pd.DataFrame = module.DataFrame(self.to_dicts(), columns=list(self.columns))
         for name in self.columns:
             kinds = {type(row.get(name)) for row in self.rows} - {type(None)}
             if kinds == {datetime}:
-                frame[name] = pd.to_datetime(frame[name], utc=True)
+                frame[name] = module.to_datetime(frame[name], utc=True)
             elif kinds == {timedelta}:
-                frame[name] = pd.to_timedelta(frame[name])
+                frame[name] = module.to_timedelta(frame[name])
         return frame

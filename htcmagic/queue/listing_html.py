@@ -17,7 +17,14 @@ _CELL = "padding:2px 10px;white-space:nowrap;max-width:36em;overflow:hidden;text
 _FAINT = "opacity:.62"
 
 
-def table(columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, title: str = "", note: str = "") -> str:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, object]],
+    *,
+    title: str = "",
+    note: str = "",
+    seconds: bool = False,
+) -> str:
     """Return rows as an HTML table.
 
     Parameters
@@ -28,7 +35,10 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, title
         The data; the first `LIMIT` are drawn.
     title, note : str
         Lines above and below.
+    seconds : bool
+        Whether times are shown to the second; else to the minute.
     """
+    moment = "%b %d %H:%M:%S" if seconds else "%b %d %H:%M"
     shown = columns[:WIDEST]
     right = {name for name in shown if _numeric([row.get(name) for row in rows[:LIMIT]])}
     parts = [f'<div style="{_BOX}">', _heading(title, len(rows))]
@@ -38,7 +48,8 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, title
         parts.append("<tbody>")
         for row in islice(rows, LIMIT):
             cells = "".join(
-                f'<td style="{_CELL};text-align:{_side(name, right)}">{_cell(row.get(name))}</td>' for name in shown
+                f'<td style="{_CELL};text-align:{_side(name, right)}">{_cell(row.get(name), moment)}</td>'
+                for name in shown
             )
             parts.append(f'<tr style="background:none;border:0;border-bottom:1px solid #8883">{cells}</tr>')
         parts.append("</tbody></table>")
@@ -78,16 +89,16 @@ def _numeric(values: Sequence[object]) -> bool:
     return bool(kinds) and kinds <= {int, float, timedelta}
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, moment: str) -> str:
     if value is None:
         return f'<span style="{_FAINT}">—</span>'
-    text = _words(value)
+    text = _words(value, moment)
     return f'<span title="{escape(text, limit=2 * LONGEST)}">{escape(text)}</span>' if len(text) > 40 else escape(text)
 
 
-def _words(value: object) -> str:
+def _words(value: object, moment: str) -> str:
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%b %d %H:%M")
+        return value.astimezone().strftime(moment)
     if isinstance(value, timedelta):
         return _clock(value)
     if isinstance(value, float):

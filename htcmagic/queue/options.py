@@ -74,6 +74,11 @@ class Options:
             return False
         return self.batches or (self.jobs and not self.currentrun)
 
+    @property
+    def numbered(self) -> bool:
+        """Whether the user's own columns begin with the job's id: ``-af:j``."""
+        return bool(self.autoformat) and "j" in self.autoformat[0].partition(":")[2]
+
     def expressions(self) -> list[str]:
         """Return what the user's own columns hold."""
         return [*(what for _, what in self.formats), *self.autoformat[1:]]

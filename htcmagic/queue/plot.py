@@ -93,7 +93,7 @@ def timeline_of(found: selection.Found) -> Timeline:
     jobs += more
     if not jobs:
         raise HTCMagicError(f"Nothing is known of {found.title} yet.", hint="Try again when its jobs are in the queue.")
-    return Timeline(clean(found.title, LONGEST_TITLE), sorted(jobs, key=lambda job: (job.spans[0][1], job.job)), notes)
+    return Timeline(clean(found.title, LONGEST_TITLE), sorted(jobs, key=lambda job: job.job), notes)
 
 
 def draw(line: Timeline, kind: str, ax: Any = None) -> Any:

@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from htcmagic.errors import HTCMagicError
 from htcmagic.queue import html, text
 from htcmagic.queue.batches import batches
+from htcmagic.queue.frame import pandas
 from htcmagic.queue.rows import BatchRow, JobRow, Row, Snapshot, moment, whole, words
 
 if TYPE_CHECKING:
@@ -91,18 +91,12 @@ class QueueTable(Sequence[AnyRow]):
         HTCMagicError
             Pandas is not installed.
         """
-        try:
-            import pandas as pd  # noqa: PLC0415
-        except ImportError:
-            raise HTCMagicError(
-                "A data frame needs pandas, which is not installed in this kernel.",
-                hint="%pip install pandas, or to_dicts() for plain Python",
-            ) from None
+        module = pandas()
         values: list[dict[str, Any]] = self.to_dicts()
-        frame = pd.DataFrame(values, columns=list(self.columns))
-        frame["SUBMITTED"] = pd.to_datetime(frame["SUBMITTED"], utc=True)
+        frame: pd.DataFrame = module.DataFrame(values, columns=list(self.columns))
+        frame["SUBMITTED"] = module.to_datetime(frame["SUBMITTED"], utc=True)
         if self.nobatch:
-            frame["RUN_TIME"] = pd.to_timedelta(frame["RUN_TIME"])
+            frame["RUN_TIME"] = module.to_timedelta(frame["RUN_TIME"])
             frame["SIZE"] = frame["SIZE"].astype(float)
         return frame
 

@@ -134,7 +134,7 @@ def from_story(cluster: int, story: dict[str, Any], *, held: bool = False, now: 
     now = time.time() if now is None else now
     for proc, (state, since) in open_since.items():
         lines[proc].spans.append((state, since, max(now, since)))
-    return sorted(lines.values(), key=lambda line: (line.spans[0][1], line.job))
+    return list(lines.values())
 
 
 def _after(kind: int, *, held: bool) -> str:
@@ -161,7 +161,7 @@ def from_rows(rows: Iterable[tuple[Any, ...]], now: float | None = None) -> tupl
         if line is not None:
             lines.append(line)
             again += isinstance(row[10], int) and row[10] > 1
-    return sorted(lines, key=lambda line: (line.spans[0][1], line.job)), again
+    return lines, again
 
 
 def _line(row: tuple[Any, ...], now: float) -> JobLine | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from htcmagic.errors import HTCMagicError
 from htcmagic.queue import selection
+from htcmagic.queue.frame import pandas
 from htcmagic.queue.usage_jobs import ATTRIBUTES, JobUse, from_rows, from_story
 from htcmagic.queue.why.words import amount, counted, listed, request
 
@@ -146,14 +147,9 @@ class Usage:
         HTCMagicError
             Pandas is not installed.
         """
-        try:
-            import pandas as pd  # noqa: PLC0415
-        except ImportError:
-            raise HTCMagicError(
-                "A data frame needs pandas, which is not installed in this kernel.",
-                hint="%pip install pandas, or to_dicts() for plain Python",
-            ) from None
-        return pd.DataFrame(self.to_dicts()).set_index("job")
+        module = pandas()
+        frame: pd.DataFrame = module.DataFrame(self.to_dicts()).set_index("job")
+        return frame
 
     def __str__(self) -> str:
         from htcmagic.queue import usage_words  # noqa: PLC0415 - which draws these values
@@ -273,7 +269,7 @@ def _memory(told: Usage) -> Advice | None:
     measured = [job for job in told.ran if job.memory_used_mib]
     done = [(job, job.memory_used_mib or 0.0) for job in measured if job.state == "done"]
     wanted, above = _enough(figures, done)
-    says = f"95 % of {counted(figures.jobs, 'job')} used at most {amount('memory', figures.p95)}"
+    says = f"95 % of {counted(figures.jobs, 'job')} used {_most(figures.p95)}"
     says += f"; the largest {amount('memory', figures.max or 0.0)}"
     stopped = [job for job in told.over_memory if job.state != "done"]
     if stopped and len(stopped) > OUTLIERS * len(told.ran):
@@ -293,7 +289,7 @@ def _disk(told: Usage) -> Advice | None:
         return None
     used = [(job, job.disk_used_mib) for job in told.ran if job.disk_used_mib and job.state == "done"]
     wanted, above = _enough(figures, used)
-    says = f"{_asked(figures)}; 95 % used at most {_size(figures.p95)}; the largest {_size(figures.max or 0.0)}"
+    says = f"{_asked(figures)}; 95 % used {_most(figures.p95)}; the largest {_size(figures.max or 0.0)}"
     if above:
         says += f"; too little for {_named(above)}"
     return Advice("disk", request("disk", wanted * 1024), f"{says}.")
@@ -339,6 +335,11 @@ def _asked(figures: Measure) -> str:
     show = _cores if figures.resource == "cpus" else _size
     low, high = show(figures.asked_min), show(figures.asked_max)
     return f"asked for {high}" if low == high else f"asked for {low} to {high}"
+
+
+def _most(mib: float) -> str:
+    told = _size(mib)
+    return told if told.startswith("less") else f"at most {told}"
 
 
 def _size(mib: float) -> str:

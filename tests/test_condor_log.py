@@ -178,6 +178,12 @@ def test_the_end_of_the_output_of_any_job(kernel, real):
     assert outcome.error[2].splitlines()[0].endswith(f"Job {number}.0 keeps no standard output.")
     kernel.run(f"%%condor -o d --hold\n{WRITES}")
     assert kernel.run("%condor_tail d").text.endswith(" is held: it writes nothing now.\n")
+    kernel.run(f"%%condor -o several --count 3 --hold\n{WRITES}")
+    number = kernel.run("print(several.id)").text.strip()
+    assert kernel.run("%condor_tail several").text.splitlines() == [
+        f"[job {number}.0, the first of 3; another one: %condor_tail {number}.N]",
+        f"Job {number}.0 is held: it writes nothing now.",
+    ]
     for line, said in (
         ("%condor_tail 99999.0", "Job 99999.0 is not in the queue."),
         ("%condor_tail nobody", "nobody is no job."),

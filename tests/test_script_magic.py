@@ -235,6 +235,7 @@ def test_how_a_script_ends_is_its_jobs_end(notebook):
         ("%%condor_script --kernel nowhere\nx", "There is no kernel 'nowhere'"),
         ("%%condor_script --kernel python3\nx", "was not made by htc-kernel"),
         ("%%condor_script request_memory\nx", "request_memory: a setting is written KEY=VALUE"),
+        ("%%condor_script --memory 2 GB\nx", "GB: write a size in one word, as 2GB."),
         ("%%condor_script --memry 2GB\nx", "Did you mean --memory?"),
     ],
 )

@@ -82,9 +82,9 @@ class LogMagics(Magics):
         target = choice.target(args.job, self.shell.user_ns)
         if target.job is None and not target.cluster:
             raise HTCMagicError(f"{args.job} is no job.", hint="Name one: %condor_tail 17.3, %condor_tail scan[3]")
-        job = target.job or JobId(target.cluster, 0)
         named = bool(args.schedd or args.pool)
         whom = client(target.pool) if target.pool and not named else connect(args.schedd, args.pool, report=say)
+        job = target.job or _one_of(target.cluster, whom)
         try:
             _tail(whom, job, args)
         except NoSuchJob:
@@ -94,6 +94,18 @@ class LogMagics(Magics):
             _write("".join(text.splitlines(keepends=True)[-args.lines :] if args.lines > 0 else []))
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped looking at job {job}; it goes on.") from None
+
+
+def _one_of(cluster: int, whom: Client) -> JobId:
+    """Return the job of a cluster to look at: the first that runs, else the first; say which if there are several."""
+    rows = whom.query(f"ClusterId == {cluster}", ["ProcId", "JobStatus"]).rows
+    procs = sorted(int(str(proc)) for proc, _ in rows)
+    running = sorted(int(str(proc)) for proc, status in rows if status == 2)
+    job = JobId(cluster, (running or procs or [0])[0])
+    if len(procs) > 1:
+        which = "the first that runs" if running else "the first"
+        say(f"[job {job}, {which} of {len(procs):,}; another one: %condor_tail {cluster}.N]")
+    return job
 
 
 def _tail(whom: Client, job: JobId, args: argparse.Namespace) -> None:

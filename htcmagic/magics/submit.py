@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Describe = Callable[[submission.Options, Client, RunDir], tuple[str, submission.Options]]
 
+UNIT = re.compile(r"[kmgt]i?b?\Z", re.IGNORECASE)
 SETTING = re.compile(r"([+\w.]+)\s*=\s*(.*)\Z", re.DOTALL)
 
 
@@ -181,12 +182,7 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any]) -> submission.
     from htcmagic.jobs import submission
     from htcmagic.jobs.items import text_of
 
-    settings = {}
-    for setting in args.set:
-        found = SETTING.match(setting)
-        if not found:
-            raise UsageError(f"{setting}: a setting is written KEY=VALUE, quoted if it has blanks: --set 'x=a b'")
-        settings[found.group(1)] = found.group(2)
+    settings = dict(_setting(text) for text in args.set)
     if args.out and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
         raise UsageError(f"-o {args.out}: not a Python name.")
     over = None
@@ -217,3 +213,12 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any]) -> submission.
         spool=args.spool,
         checked=not args.no_check,
     )
+
+
+def _setting(text: str) -> tuple[str, str]:
+    found = SETTING.match(text)
+    if found:
+        return found.group(1), found.group(2)
+    if UNIT.match(text):
+        raise UsageError(f"{text}: write a size in one word, as 2{text}.")
+    raise UsageError(f"{text}: a setting is written KEY=VALUE, quoted if it has blanks: --set 'x=a b'")

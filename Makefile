@@ -4,6 +4,8 @@ BIN     := .venv/bin
 SCHEDD  ?=
 POOL    ?=
 WORKERS ?= 2
+REPORT  ?=
+QUICK   ?=
 SOURCES := htcmagic tests benchmarks notebooks docs
 
 .PHONY: help setup demo lab test test-slow test-all lint bench clean
@@ -12,7 +14,7 @@ help:
 	@echo "make demo      set everything up and run the grid scan on a personal pool (SCHEDD=... for a site's)"
 	@echo "make lab       the same environment with JupyterLab open on notebooks/"
 	@echo "make test      set everything up and run all tests (test-all: the heavy ones too)"
-	@echo "make bench     timings, side by side with the peers"
+	@echo "make bench     timings, side by side with the peers (REPORT=FILE: as a page, too; QUICK=1: smaller)"
 	@echo "make setup     the set-up alone: ./.venv and HTCondor's programs"
 	@echo "make clean     delete ./.venv and what was built"
 
@@ -44,12 +46,12 @@ test: setup lint
 	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 test-all: test test-slow
 
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(REPORT),--report $(REPORT))
 
 clean:
 	rm -rf .venv build dist

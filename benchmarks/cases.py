@@ -11,16 +11,17 @@ from pathlib import Path
 from statistics import median
 
 import bar
+import functions
+import watching
 from kernels import kernels
-from pool import Bench
+from pool import IDLE_S, Bench
+from queues import queue, queue_large
 from report import Row
 
 ROOT = Path(__file__).resolve().parents[1]
 JOBS = 10_000
 LOOPED = 300
 SHORT = 100
-IDLE_S = 2.5
-"""Pause before a job, so that it finds an idle pool: right after another the pool waits for its next round."""
 HELD = "hold = true"
 
 
@@ -121,36 +122,6 @@ def as_sent(run: Path, folder: Path) -> str:
     return "\n".join([*lines[:-1], 'MY.HtcmagicRun = "20250101-000000-abcdef"', ""])
 
 
-def queue(bench: Bench, size: Size) -> list[Row]:
-    """Look at 10,000 jobs: from the question to the text."""
-    rows = []
-    with bench.ours() as sender:
-        sender.do("load")
-        sender.do("submit", jobs=size.jobs, more=HELD)
-    for line in ("-nobatch", ""):
-        with bench.ours() as worker:
-            worker.do("load")
-            first = worker.do("queue", line=line)
-            ours, shown, peer = [], [], []
-            for _ in range(size.runs):
-                seen = worker.do("queue", line=line)
-                assert not line or seen["lines"] > size.jobs
-                ours.append(seen["seconds"])
-                shown.append(seen["shown"])
-                began = time.perf_counter()
-                bench.tool("condor_q", *line.split())
-                peer.append(time.perf_counter() - began)
-        name, peer_name = f"%condor_q {line}".strip(), f"condor_q {line}".strip()
-        bound = 1.5 if line else None
-        rows += [
-            Row(f"{name}, {size.jobs:,} jobs | {peer_name}", tuple(ours), tuple(peer), bound=bound),
-            Row(f"{name}, first call, with connecting | {peer_name}", (first["seconds"],), tuple(peer)),
-            Row(f"{name}, text and HTML | {peer_name}", tuple(shown), tuple(peer)),
-        ]
-    bench.clear()
-    return rows
-
-
 def progress(bench: Bench, size: Size) -> list[Row]:
     """Show 10,000 jobs that do nothing: share of a core."""
     shares = bar.measure(bench, size.jobs, size.watch_s)
@@ -223,4 +194,11 @@ CASES: dict[int, tuple[str, Callable[[Bench, Size], list[Row]]]] = {
     5: ("one job, from cell to result", latency),
     6: ("the demo", demo),
     7: ("kernels", kernels),
+    8: ("looking at 100,000 jobs", queue_large),
+    9: ("live views: jobs of one's own", watching.own),
+    10: ("live views: a frozen schedd", watching.frozen),
+    11: ("live views: ten kernels", watching.ten),
+    12: ("functions: a thousand calls", functions.calls),
+    13: ("functions: waiting", functions.outstanding),
+    14: ("functions: a cell in a job", functions.cell),
 }

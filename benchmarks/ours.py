@@ -58,6 +58,14 @@ def queue(line: str) -> dict[str, Any]:
     return {"seconds": seconds, "shown": time.perf_counter() - began, "lines": text.count("\n"), "forms": sorted(data)}
 
 
+def drawn(line: str) -> dict[str, Any]:
+    """Ask for the queue; to its HTML, without its text."""
+    started = shell()
+    began = time.perf_counter()
+    html = started.run_line_magic("condor_q", line)._repr_html_()
+    return {"seconds": time.perf_counter() - began, "bytes": len(html)}
+
+
 def latency() -> dict[str, Any]:
     """Send one job and wait for its result, told some time after the last event was written."""
     started = shell()
@@ -81,5 +89,15 @@ def many(jobs: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began}
 
 
+def still(seconds: float) -> dict[str, Any]:
+    """Return the longest stall of a process that does nothing: what the machine itself is good for."""
+    longest, until = 0.0, time.monotonic() + seconds
+    while time.monotonic() < until:
+        before = time.perf_counter()
+        time.sleep(0.002)
+        longest = max(longest, time.perf_counter() - before - 0.002)
+    return {"seconds": longest}
+
+
 if __name__ == "__main__":
-    serve(load, submit, queue, latency, many)
+    serve(load, submit, queue, drawn, latency, many, still)

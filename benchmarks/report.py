@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,16 @@ from statistics import median
 
 NOISE = 0.15
 """How much a bound may be exceeded before it counts as missed: machines are shared, timings waver."""
+PAGE = """\
+# Performance
+
+Written by the benchmarks themselves, on {when}: `make bench REPORT=docs/performance.md`. One machine, one personal
+pool, ours and the peers in turns in one run.
+
+The machine: {machine}.
+
+After the &#124; is what is compared with. Figures are medians. The ratio is ours by the peer's: less is better; with
+"faster" it is the peer's by ours. A bound counts as missed beyond 15 % of noise; "known": docs/design.md tells why."""
 HEAD = ("what", "ours", "peer", "ratio", "bound", "verdict")
 
 
@@ -61,6 +72,8 @@ class Row:
         """By which share the bound is exceeded; 0 or less where it is kept."""
         if self.bound is None or self.figure is None:
             return 0.0
+        if not self.bound:
+            return self.figure
         return self.bound / self.figure - 1 if self.of == "speedup" else self.figure / self.bound - 1
 
     @property
@@ -102,7 +115,7 @@ def written(value: float, unit: str) -> str:
     """Return a value with its unit, three digits of it."""
     if unit == "s":
         return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
-    return f"{value:.2f} {unit}" if unit == "%" else f"{value:.0f} {unit}"
+    return f"{value:.2f} {unit}" if unit == "%" else f"{value:,.0f} {unit}".strip()
 
 
 def table(rows: list[Row]) -> str:
@@ -127,6 +140,38 @@ def summary(rows: list[Row], failures: list[str], seconds: float) -> str:
     more = [f"MISSED: {'; '.join(missed)}"] if missed else []
     more += [f"FAILED: {'; '.join(failures)}"] if failures else []
     return f"{'. '.join([kept, *more])}. Took {seconds:.0f} s; a bound counts as missed beyond {NOISE:.0%} of noise."
+
+
+def markdown(sections: dict[str, list[Row]], versions: dict[str, str], last: str) -> str:
+    """Return all rows as a page."""
+    parts = [PAGE.format(when=time.strftime("%-d %B %Y"), machine=machine(versions))]
+    for name, rows in sections.items():
+        lines = [("what", "ours", "peer", "ratio", "bound", "verdict"), ("---", *["---:"] * 3, "---", "---")]
+        lines += [tuple(cell.replace("|", "&#124;") for cell in marked(row)) for row in rows]
+        parts.append(f"## {name[0].upper()}{name[1:]}\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join([*parts, last]) + "\n"
+
+
+def marked(row: Row) -> tuple[str, ...]:
+    """Return the texts of a row's line, what is missed in bold."""
+    *cells, verdict = row.cells()
+    return (*cells, f"**{verdict}**" if row.missed else verdict)
+
+
+def machine(versions: dict[str, str]) -> str:
+    """Return what this machine is, in general terms."""
+    cpu = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    total = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    return ", ".join(
+        [
+            f"{os.cpu_count()} cores ({' '.join(cpu[1].split())})" if cpu else f"{os.cpu_count()} cores",
+            f"{int(total[1]) / 2**20:.0f} GiB of memory" if total else "",
+            system,
+            f"Python {platform.python_version()}",
+            *(f"{name} {version}" for name, version in versions.items()),
+        ]
+    )
 
 
 def save(rows: list[Row], file: Path) -> None:

@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import report
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=cases)
     parser.add_argument("--only", default="", metavar="N[,N]", help="only these comparisons")
     parser.add_argument("--quick", action="store_true", help="1,000 jobs and fewer runs: a look, not a verdict")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as a page of Markdown, too")
     parser.add_argument("--no-demo", action="store_true", help="leave the demo out")
     args = parser.parse_args(argv)
     chosen = [int(word) for word in args.only.split(",") if word] or list(CASES)
@@ -38,16 +40,26 @@ def main(argv: list[str] | None = None) -> int:
         chosen.remove(6)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
-    rows, failures = measure(chosen, quick=args.quick)
+    sections, failures = measure(chosen, quick=args.quick)
+    rows = [row for part in sections.values() for row in part]
     report.save(rows, BUILD / "bench.json")
+    last = report.summary(rows, failures, time.monotonic() - began)
     print(f"\n{EXPLAINED}\n\n{report.table(rows)}\n")
-    print(report.summary(rows, failures, time.monotonic() - began))
+    print(last)
+    for file in {BUILD / "performance.md", args.report} - {None}:
+        file.write_text(report.markdown(sections, versions(), last))
     return 1 if failures or any(row.failed for row in rows) else 0
 
 
-def measure(chosen: list[int], *, quick: bool) -> tuple[list[report.Row], list[str]]:
+def versions() -> dict[str, str]:
+    """Return what was compared."""
+    names = {"HTCondor": "htcondor", "Parsl": "parsl", "dask-jobqueue": "dask-jobqueue", "distributed": "distributed"}
+    return {name: version(package) for name, package in names.items()}
+
+
+def measure(chosen: list[int], *, quick: bool) -> tuple[dict[str, list[report.Row]], list[str]]:
     """Run the comparisons; one that fails does not keep the others from running."""
-    rows: list[report.Row] = []
+    sections: dict[str, list[report.Row]] = {}
     failures: list[str] = []
     with bench() as there:
         for number in chosen:
@@ -55,13 +67,13 @@ def measure(chosen: list[int], *, quick: bool) -> tuple[list[report.Row], list[s
             print(f"{number}. {name} ...", end=" ", flush=True)
             began = time.monotonic()
             try:
-                rows += case(there, QUICK if quick else FULL)
+                sections[name] = case(there, QUICK if quick else FULL)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told and the others go on
-                failures.append(f"{name}: {type(error).__name__}: {error}")
+                failures.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 print(f"FAILED: {error}")
             else:
                 print(f"{time.monotonic() - began:.0f} s", flush=True)
-    return rows, failures
+    return sections, failures
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ class Worker:
     Parameters
     ----------
     program : str
-        ``ours`` or ``peers``: the module beside this one that does the work.
+        The module beside this one that does the work: ``ours``, ``peers``, …
     folder : Path
         Where it stands.
     env : dict, optional
@@ -37,6 +39,7 @@ class Worker:
                 cwd=folder,
                 env=env,
                 text=True,
+                start_new_session=True,
             )
 
     def do(self, order: str, **arguments: object) -> dict[str, Any]:
@@ -67,6 +70,19 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for pid in session(self.process.pid):  # what a peer has left behind
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def session(leader: int) -> list[int]:
+    """Return the processes that still belong to a session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "stat").read_text().rpartition(")")[2].split()[3] == str(leader):
+                found.append(int(entry.name))
+    return found
 
 
 def serve(*functions: Callable[..., dict[str, Any]]) -> None:

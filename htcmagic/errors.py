@@ -10,6 +10,11 @@ HTCMagicError                 message + hint, shown as two lines and no tracebac
 ├── JobError                  one job did not end well (job)
 │   ├── JobFailed             exit code other than 0, or a signal
 │   ├── JobRemoved            removed before it ended
+│   ├── TaskFailed            a function or cell raised what cannot be made here
+│   ├── ResultMissing         a task's result is lost, damaged, or cannot be unpickled here
+│   ├── PythonMismatch        the worker's Python is not the notebook's
+│   ├── WorkerLost            what ran the task died, or vanished too often
+│   ├── DependencyFailed      not run, as a future among its arguments failed (chain, root)
 │   └── NoSuchJob             also an IndexError
 ├── KernelError               a kernel cannot be made, found, started
 │   ├── StackError            a software stack, its options, its repository
@@ -127,6 +132,46 @@ class JobFailed(JobError):  # noqa: N818
 
 class JobRemoved(JobError):  # noqa: N818
     """The job was removed before it ended."""
+
+
+class TaskFailed(JobError):  # noqa: N818
+    """A function or cell raised an exception in its job that cannot be made here."""
+
+
+class ResultMissing(JobError):  # noqa: N818
+    """The result of a task is lost, damaged, or cannot be unpickled here."""
+
+
+class WorkerLost(JobError):  # noqa: N818
+    """The process that ran a task died, or workers vanished with it too often, or none can start."""
+
+
+class PythonMismatch(JobError):  # noqa: N818
+    """The worker's Python has another minor version than the notebook's, so values cannot travel."""
+
+
+class DependencyFailed(JobError):  # noqa: N818
+    """A task was not run, as a future among its arguments failed or was cancelled.
+
+    Parameters
+    ----------
+    chain : tuple of str
+        From the task's own input to the one that failed of itself.
+    root : BaseException or None
+        What that one raised; a ``CancelledError`` if it was cancelled.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", chain: tuple[str, ...] = (), root: BaseException | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.chain = chain
+        self.root = root
+
+    def _render_traceback_(self) -> list[str]:
+        """Show where the first of them failed, too."""
+        where = getattr(self.root, "_render_traceback_", None)
+        return [*_rendered(self), *(["", f"{self.chain[-1]}:", *where()] if where is not None and self.chain else [])]
 
 
 class NoSuchJob(JobError, IndexError):  # noqa: N818

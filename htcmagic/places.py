@@ -53,6 +53,11 @@ def pool_dir() -> Path:
     return _local(wanted, short=True)
 
 
+def feed_dir() -> Path:
+    """Return the folder of the sockets at which this machine's notebooks share what they ask a schedd."""
+    return _local(home() / "feed", short=True)
+
+
 def log_dir() -> Path:
     """Return where event logs are written: the runs' folder, or a local one when that is on a network."""
     return _local(runs_dir(), short=False)

@@ -134,6 +134,17 @@ class Kernel:
     """A real IPython kernel of this environment."""
 
     def __init__(self, folder: Path) -> None:
+        for left in (2, 1, 0):
+            try:
+                self._start(folder)
+            except RuntimeError:  # Jupyter chooses ports first and binds them later: another kernel may be faster
+                self.stop()
+                if not left:
+                    raise
+            else:
+                return
+
+    def _start(self, folder: Path) -> None:
         from jupyter_client.manager import KernelManager
 
         self.manager = KernelManager(kernel_name="python3")

@@ -84,6 +84,19 @@ def test_what_was_done_is_counted(kernel, real):
     assert column(real, cluster, "JobStatus") == ["1", "1", "5", "5"]
 
 
+@pytest.mark.parametrize("words", ["c", "c[0] c[1]", "{0}.0 {0}", "-constraint ClusterId=={0}"])
+def test_a_held_job_keeps_the_reason_for_it(kernel, real, words):
+    """HTCondor itself puts a job that it holds for another reason on hold once more, and forgets the first."""
+    cluster = submitted(kernel, "--hold -n 2")
+    before = column(real, cluster, "HoldReason", "HoldReasonCode", "NumHolds")
+    assert before[0][1] == "15"
+    line = f"%condor_hold {words.format(cluster)} -reason another"
+    assert said(kernel, line) == "2 jobs were held already.\n"
+    assert said(kernel, f"%condor_hold {cluster}.1") == f"Job {cluster}.1 was held already.\n"
+    assert kernel.run("print(c.hold())").text == "0\n"
+    assert column(real, cluster, "HoldReason", "HoldReasonCode", "NumHolds") == before
+
+
 @pytest.mark.parametrize("words", ["-p 10 {0}", "-p +10 scan", "+10 c", "10 c", "-constraint ClusterId=={0} -p 10"])
 def test_priority(kernel, real, words):
     cluster = submitted(kernel, "--hold -n 2")

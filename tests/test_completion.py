@@ -49,6 +49,14 @@ def test_tab_offers(typing_kernel, typed, offered):
     assert offered in matches(typing_kernel, typed)
 
 
+@pytest.mark.parametrize("magic", ["condor_q", "condor_rm", "condor_watch", "condor_tail", "condor_qedit"])
+def test_tab_offers_my_clusters(kernel, magic):
+    kernel.run("%%condor --name scan -o scan --hold\nexecutable = /bin/true")
+    number = kernel.run("print(scan.id)").text.strip()
+    assert number in matches(kernel, f"%{magic} {number[0]}" if len(number) > 1 else f"%{magic} ")
+    kernel.run("scan.rm()")
+
+
 @pytest.mark.parametrize("typed", ["%%bash\nreq", "req", "%condor_q\nreq"])
 def test_tab_keeps_out_of_where_it_does_not_belong(typing_kernel, typed):
     assert not {"request_memory", "hidden_list"} & set(matches(typing_kernel, typed))

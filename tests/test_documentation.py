@@ -40,30 +40,12 @@ def examples(docstring):
 
 
 def magics():
-    from htcmagic.magics.actions import ActionMagics
-    from htcmagic.magics.jobs import JobsMagics
-    from htcmagic.magics.log import LogMagics
-    from htcmagic.magics.pool import PoolMagics
-    from htcmagic.magics.queue import QueueMagics
-    from htcmagic.magics.script import ScriptMagics
-    from htcmagic.magics.submit import SubmitMagics
-    from htcmagic.magics.usage import UsageMagics
-    from htcmagic.magics.why import WhyMagics
+    from htcmagic.magics import classes
 
-    for kind in (
-        SubmitMagics,
-        ScriptMagics,
-        QueueMagics,
-        WhyMagics,
-        UsageMagics,
-        JobsMagics,
-        ActionMagics,
-        LogMagics,
-        PoolMagics,
-    ):
+    for kind in classes():
         for name in vars(kind):
-            if name.startswith("condor"):
-                yield name, getattr(kind, name).__doc__
+            if name.startswith("condor") and vars(kind)[name].__doc__:
+                yield name, vars(kind)[name].__doc__
 
 
 @pytest.mark.parametrize(("name", "docstring"), list(magics()))

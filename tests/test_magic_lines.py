@@ -153,7 +153,7 @@ def test_acting_by_user_and_on_what_is_not_there(kernel, real):
     owner = real("condor_q", cluster, "-af", "Owner").stdout.split()[0]
     assert kernel.run(f"%condor_release {cluster}.7").text == f"Job {cluster}.7: not found in the queue.\n"
     assert kernel.run("%condor_hold 99999").text == "Not found in the queue: cluster 99999.\n"
-    assert kernel.run(f"%condor_hold {cluster}.0").text == f"Job {cluster}.0 put on hold.\n"
+    assert kernel.run(f"%condor_hold {cluster}.0").text == f"Job {cluster}.0 was held already.\n"
     assert kernel.run(f"%condor_rm {cluster}.0").text == f"Job {cluster}.0 marked for removal.\n"
     assert kernel.run("%condor_rm nobody").text == "Not found in the queue: user nobody.\n"
     assert kernel.run("%condor_rm -constraint false").text == "No job was found for this.\n"
@@ -164,8 +164,9 @@ def test_acting_by_user_and_on_what_is_not_there(kernel, real):
 
 def test_waiting_by_log_id_and_name(kernel):
     cluster = submitted(kernel, "--hold --name tea", f"{TRUE}\nlog = tea.log")
-    for word in ("tea", cluster, "tea.log", f"tea.log {cluster}", f"{cluster}.0"):
+    for word in ("tea", cluster, "tea.log", f"tea.log {cluster}"):
         assert kernel.run(f"%condor_wait {word} -wait 0.2").text.startswith(f"Time expired: tea ({cluster})")
+    assert kernel.run(f"%condor_wait {cluster}.0 -wait 0.2").text == f"Time expired: {cluster}.0 is held\n"
     kernel.run("c.release()")
     for word in ("tea", cluster, "tea.log"):
         assert kernel.run(f"%condor_wait {word}").text == "All jobs done.\n"

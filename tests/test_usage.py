@@ -178,7 +178,7 @@ def test_a_hold_and_a_second_run_in_a_log():
             (1, 0, 210.0, slot),
             (5, 0, 310.0, (True, 0, "Usr 0 00:02:00, Sys 0 00:00:08", 700, 1024, 2, 1024, 2048)),
             (0, 1, 100.0, ()),
-            (1, 1, 110.0, slot),
+            (1, 1, 110.0, ((2, 4096, 2048),)),  # a slot larger than what was asked for
         ],
         "memory_mib": {0: 900, 1: 50},
         "partial": False,

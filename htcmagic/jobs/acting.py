@@ -29,6 +29,9 @@ class Action:
         "would be …"; "… put on hold"; "was …"; "is …", for jobs whose state does not allow it.
     states : frozenset of int
         The ``JobStatus`` of jobs that it changes; empty for all.
+    leaves : int
+        A ``JobStatus`` in which it would do harm: HTCondor puts jobs on hold that are held for another reason, and
+        that reason is lost.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Action:
     already: str = ""
     unfit: str = ""
     states: frozenset[int] = frozenset()
+    leaves: int = 0
 
 
 _STARTED = frozenset({2, 6, 7})
@@ -44,7 +48,7 @@ _PRESENT = frozenset({1, 2, 5, 6, 7})
 REMOVE = Action(
     "Remove", "removed", "marked for removal", "being removed", "cannot be removed", frozenset({1, 2, *range(4, 8)})
 )
-HOLD = Action("Hold", "put on hold", "put on hold", "held already", "ended already", frozenset({1, 2, 6, 7}))
+HOLD = Action("Hold", "put on hold", "put on hold", "held already", "ended already", frozenset({1, 2, 6, 7}), leaves=5)
 RELEASE = Action("Release", "released", "released", "released already", "not held", frozenset({5}))
 SUSPEND = Action("Suspend", "suspended", "suspended", "suspended already", "not running", frozenset({2}))
 CONTINUE = Action("Continue", "continued", "continued", "running already", "not suspended", frozenset({7}))
@@ -83,11 +87,19 @@ class Plan:
         """What was named otherwise."""
         return [one for one in self.targets if one.job is None]
 
+    @property
+    def left(self) -> set[tuple[object, ...]]:
+        """Cluster and proc of the jobs that are already what the action would make them."""
+        return {row[:2] for row in self.counted or () if row[3] == self.action.leaves}
+
     def constraint(self, text: str) -> str:
-        """Return a constraint that leaves our own job out."""
-        if self.spared is None:
-            return text
-        return f"({text}) && !(ClusterId == {self.spared.cluster} && ProcId == {self.spared.proc})"
+        """Return a constraint that leaves out our own job, and those that are to be left as they are."""
+        parts = [text]
+        if self.spared is not None:
+            parts.append(f"!(ClusterId == {self.spared.cluster} && ProcId == {self.spared.proc})")
+        if self.action.leaves:
+            parts.append(f"JobStatus != {self.action.leaves}")
+        return text if len(parts) == 1 else " && ".join([f"({text})", *parts[1:]])
 
 
 def plan(
@@ -116,7 +128,7 @@ def plan(
         It would change more than `MOST` jobs, or other people's, and nobody said yes.
     """
     made = Plan(client, action, list(dict.fromkeys(targets)))
-    if look or not all(one.job is not None and one.pool is not None for one in made.targets):
+    if look or action.leaves or not all(one.job is not None and one.pool is not None for one in made.targets):
         made.counted = client.query(choice.together(made.targets), COUNTED).rows
     own = choice.own_job(client)
     if own is not None and _covers(made, own):
@@ -155,8 +167,9 @@ def _ask(made: Plan, changed: Sequence[tuple[object, ...]], again: str) -> None:
 
 def act(made: Plan, reason: str) -> list[str]:
     """Do it; return what is to be said."""
-    counts: Counter[str] = Counter()
-    ids = [str(job) for job in made.jobs]
+    left = made.left
+    counts: Counter[str] = Counter(already_done=len(left))
+    ids = [str(job) for job in made.jobs if job not in left]
     if ids:
         counts.update(made.client.act(made.action.name, ids, reason))
     for one in made.wide:

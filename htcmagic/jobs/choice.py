@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from htcmagic.errors import HTCMagicError
-from htcmagic.jobs import store
-from htcmagic.jobs.cluster import Cluster, JobFuture
+from htcmagic.jobs import naming
+from htcmagic.jobs.cluster import Cluster
 from htcmagic.jobs.model import JobId
 from htcmagic.pool.address import Pool
 from htcmagic.pool.client import Client
 
 ID = re.compile(r"(\d+)(?:\.(\d+))?\Z")
-INDEXED = re.compile(r"(?P<name>[A-Za-z_]\w*)\[(?P<index>-?\d+)\]\Z")
 USER = re.compile(r"[\w.@-]+\Z")
 _OWN = re.compile(r"(?mi)^(ClusterId|ProcId|GlobalJobId)\s*=\s*\"?([^\"\n]+?)\"?\s*$")
 
@@ -63,6 +62,11 @@ class Target:
 
 
 def target(word: str, namespace: Mapping[str, Any]) -> Target:
+    """Return what a word means, the newest if it means several clusters; as :func:`targets`."""
+    return targets(word, namespace)[-1]
+
+
+def targets(word: str, namespace: Mapping[str, Any]) -> list[Target]:
     """Return what a word means: an id, a variable, ``scan[3]``, a batch name, or else a user.
 
     Raises
@@ -70,25 +74,18 @@ def target(word: str, namespace: Mapping[str, Any]) -> Target:
     HTCMagicError
         It can be none of these.
     """
-    indexed = INDEXED.match(word)
-    value = namespace.get(indexed["name"] if indexed else word)
-    if indexed and not isinstance(value, Cluster):
-        value = next(iter(store.clusters(indexed["name"], limit=1)), None)
-    if indexed and isinstance(value, Cluster):
-        value = value[int(indexed["index"])]
-    if isinstance(value, JobFuture):
-        return _one(value.id, value._cluster.record.pool)  # noqa: SLF001
-    if isinstance(value, Cluster):
-        return _cluster(value.id, value.record.pool)
     found = ID.match(word)
     if found:
         number = int(found[1])
-        return _cluster(number) if found[2] is None else _one(JobId(number, int(found[2])))
-    sent = store.clusters(word, limit=1)
+        return [_cluster(number) if found[2] is None else _one(JobId(number, int(found[2])))]
+    sent = naming.named(word, namespace)
     if sent:
-        return _cluster(sent[0].id, sent[0].record.pool)
+        return [
+            _cluster(one.id, one.record.pool) if isinstance(one, Cluster) else _one(one.id, one._cluster.record.pool)  # noqa: SLF001
+            for one in sent
+        ]
     if USER.match(word):
-        return Target(f'{"User" if "@" in word else "Owner"} == "{word}"', user=word)
+        return [Target(f'{"User" if "@" in word else "Owner"} == "{word}"', user=word)]
     raise HTCMagicError(
         f"{word} is no job id (17 or 17.3), cluster of yours or user's name.", hint="Put spaces between several."
     )

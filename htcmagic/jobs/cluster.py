@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, overload
 
-from htcmagic.errors import HTCMagicError, Interrupted, NoSuchJob, TimedOut
+from htcmagic.errors import Interrupted, NoSuchJob, TimedOut
 from htcmagic.jobs import display
 from htcmagic.jobs.follower import follower
 from htcmagic.jobs.model import Exit, Hold, JobId, JobState, removed
 from htcmagic.jobs.outputs import Outputs
+from htcmagic.jobs.poolwatch import PoolWatch
 from htcmagic.jobs.rundir import Record, RunDir
 from htcmagic.jobs.tracker import Summary, Tracker
-from htcmagic.pool import personal
 from htcmagic.pool.client import Client, client
-
-LOOK_AFTER_S = 2.0
-"""How often it is looked whether the personal pool of unfinished jobs is still there."""
 
 NOT_SET_UP = 97
 """Exit code of a kernel's ``setup.sh`` when its set-up has failed."""
@@ -182,9 +179,11 @@ class Cluster(Sequence[JobFuture]):
         self.run_dir = run_dir
         self.tracker = Tracker(record.cluster, record.procs, held=record.held)
         self.note = ""
+        self.watchers: list[Callable[[set[int]], None]] = []
+        """Called in the follower's thread with the jobs whose states have changed; they must be quick."""
         self.jobs = JobList(self)
         self._ended = threading.Event()
-        self._next_look = 0.0
+        self._pool = PoolWatch(record)
         self._views = display.Views(self)
         self._outputs = Outputs(record, run_dir)
         follower().follow(self)
@@ -301,8 +300,8 @@ class Cluster(Sequence[JobFuture]):
         return self._act("Remove", f"ClusterId == {self.id}", reason)
 
     def hold(self, reason: str = "held from a notebook") -> int:
-        """Hold its jobs; return how many."""
-        return self._act("Hold", f"ClusterId == {self.id}", reason)
+        """Hold its jobs, but for those that are held already; return how many."""
+        return self._act("Hold", f"ClusterId == {self.id} && JobStatus != 5", reason)
 
     def release(self, reason: str = "released from a notebook") -> int:
         """Release its held jobs; return how many."""
@@ -341,24 +340,16 @@ class Cluster(Sequence[JobFuture]):
         self.jobs.settle(procs)
         if final:
             self._ended.set()
+        for watcher in tuple(self.watchers):
+            watcher(procs)
 
     def tick(self) -> None:
         """Keep the elapsed time on the screen true, and an eye on the pool."""
         if self.done:
             self._ended.set()
-        elif self.record.pool.personal and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_AFTER_S
-            self._look_after_pool()
-        self._views.update()
-
-    def _look_after_pool(self) -> None:
-        """Nothing but its jobs' users watches a personal pool: start it when it was killed, see when it was purged."""
-        config = self.record.pool.config
-        if personal.purged(config, self.record.created):
+        elif self._pool.purged():
             self.changed(self.tracker.end_all("the personal pool was purged"))
-        elif config == str(personal.config_file()) and not personal.is_up() and not personal.stopped():
-            with contextlib.suppress(HTCMagicError):
-                personal.up()
+        self._views.update()
 
     def lost(self, why: str) -> None:
         """Be told that the log is gone and polling has taken over."""
@@ -382,6 +373,21 @@ def _next_step(*, held: bool) -> str:
 
 
 _loaded: dict[str, Cluster] = {}
+
+
+def is_attached(run_dir: RunDir) -> bool:
+    """Whether this process has a handle on a run already."""
+    return run_dir.run in _loaded
+
+
+def attached() -> list[Cluster]:
+    """Return the clusters that this process has a handle on."""
+    return list(_loaded.values())
+
+
+def detach(cluster: Cluster) -> None:
+    """Forget a cluster that was only looked at: its jobs may be many."""
+    _loaded.pop(cluster.run_dir.run, None)
 
 
 def attach(run_dir: RunDir, record: Record | None = None) -> Cluster:

@@ -60,7 +60,13 @@ def counted(summary: Summary) -> str:
     """Return the counts in words, the states that matter first."""
     order = (JobState.DONE, JobState.RUNNING, JobState.IDLE, JobState.HELD, JobState.FAILED, JobState.REMOVED)
     parts = [f"{summary.counts[state]:,} {state.value}" for state in order if summary.counts.get(state)]
-    return ", ".join(parts)
+    return ", ".join(parts) + (f" ({through(summary)})" if summary.progress else "")
+
+
+def through(summary: Summary) -> str:
+    """Return how far the whole is in words, what running jobs tell of themselves included."""
+    done = sum(summary.counts.get(state, 0) for state in JobState if state.final)
+    return f"{100 * (done + summary.progress) / max(1, summary.procs):.0f} %"
 
 
 def number(summary: Summary) -> str:
@@ -95,11 +101,21 @@ def html(cluster: Cluster) -> str:
     summary = cluster.summary()
     order = (JobState.DONE, JobState.FAILED, JobState.REMOVED, JobState.RUNNING, JobState.HELD, JobState.IDLE)
     total = max(1, summary.procs)
-    segments = "".join(
-        f'<div title="{summary.counts[state]:,} {state.value}" style="width:{100 * summary.counts[state] / total:.3f}%;'
-        f'background:{COLOURS[state]}"></div>'
+    widths: dict[str, tuple[str, float]] = {
+        f"{summary.counts[state]:,} {state.value}": (COLOURS[state], float(summary.counts[state]))
         for state in order
         if summary.counts.get(state)
+    }
+    running = summary.counts.get(JobState.RUNNING, 0)
+    if running and summary.progress:  # a part of what runs is done
+        part = min(summary.progress, running)
+        widths = {
+            name: (colour, running - part if colour == COLOURS[JobState.RUNNING] else width)
+            for name, (colour, width) in widths.items()
+        }
+    segments = "".join(
+        f'<div title="{name}" style="width:{100 * width / total:.3f}%;background:{colour}"></div>'
+        for name, (colour, width) in widths.items()
     )
     legend = "".join(
         f'<span style="margin-right:1em;white-space:nowrap"><span style="display:inline-block;width:.7em;height:.7em;'

@@ -98,6 +98,11 @@ class RunDir:
         return self.path / "cluster.json"
 
     @property
+    def ended_file(self) -> Path:
+        """As old as the end of the last job; not there as long as nobody has looked after that."""
+        return self.path / "ended"
+
+    @property
     def submit_file(self) -> Path:
         """What was sent; ``condor_submit`` would take it."""
         return self.path / "description.sub"

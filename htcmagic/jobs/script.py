@@ -153,7 +153,7 @@ def plan(
     static = " ".join([*(f"{name}={value}" for name, value in VARIABLES.items()), _environment(given)]).strip()
     lines["environment"] = f'"{static}"' if over is None else f'"{static} $({ENVIRONMENT})"'
     sent = None if over is None else _sent(over, [*settings.values(), *given.values(), inputs], packed=packed)
-    told = "" if environment is None else f"kernel {environment.kernel}"
+    told = "" if environment is None else f"{environment.kind} {environment.kernel}"
     text = "\n".join([*(f"{name} = {value}" for name, value in lines.items()), "queue"])
     options = replace(options, over=sent, settings=settings, environment=told)
     return Job(text, options, files, _notes(lines, settings))
@@ -320,7 +320,9 @@ def read_environment(text: str) -> dict[str, str]:
 
 def _job(script: str, environment: JobEnvironment | None, given: Iterable[str], words: Iterable[str]) -> str:
     """Return the one file that holds everything."""
-    where = f"in the environment of kernel {environment.kernel}" if environment is not None else "with its items"
+    where = "with its items"
+    if environment is not None:
+        where = f"in the environment of {environment.kind} {environment.kernel}"
     variables = environment.variables if environment is not None else ()
     given = list(given)
     parts = {SCRIPT: script}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from htcmagic.jobs.model import STATE_OF_STATUS, Exit, Hold, JobState
 
-SUBMIT, EXECUTE, EVICTED, TERMINATED, SHADOW_EXCEPTION, ABORTED = 0, 1, 4, 5, 7, 9
+SUBMIT, EXECUTE, EVICTED, TERMINATED, SHADOW_EXCEPTION, GENERIC, ABORTED = 0, 1, 4, 5, 7, 8, 9
 HELD, RELEASED, RECONNECT_FAILED, CLUSTER_REMOVE = 12, 13, 24, 36
 """Numbers of event types (HTCondor manual, "Job Event Log Codes")."""
 ON_REQUEST = Hold("submitted on hold at user's request", 15, 0)
 """What HTCondor writes into the ads of jobs that were submitted on hold."""
+TOLD = "htcmagic "
+"""How generic events begin that a job of ours has written; JSON follows."""
 BACK_TO_IDLE = frozenset({EVICTED, SHADOW_EXCEPTION, RELEASED, RECONNECT_FAILED})
 
 Event = tuple[int, int, int, float, tuple[object, ...]]
@@ -40,6 +44,8 @@ class Summary:
     hold_proc: int
     started: float | None
     ended: float | None
+    progress: float = 0.0
+    """How much of the running jobs is done, as they tell: 1.5 is one of them and half of another."""
 
     @property
     def final(self) -> bool:
@@ -67,6 +73,8 @@ class Tracker:
         self.holds: dict[int, Hold] = {}
         self.exits: dict[int, Exit] = {}
         self.reasons: dict[int, str] = {}
+        self.progress: dict[int, tuple[float, object]] = {}
+        """What running jobs tell: the fraction that is done, and of which of their tasks."""
         self._starts: dict[int, tuple[str, float]] = {}
         self._first = JobState.HELD if held else JobState.IDLE
         self._counts: Counter[JobState] = Counter({self._first: procs})
@@ -83,12 +91,15 @@ class Tracker:
                 continue
             if kind == CLUSTER_REMOVE:
                 changed |= self._cluster_removed(details)
+            elif kind == GENERIC:
+                changed |= {proc} if self._told(proc, str(details[0] or "")) else set()
             elif self._apply(kind, proc, when, details):
                 changed.add(proc)
         self._version += 1
         return changed
 
     def _apply(self, kind: int, proc: int, when: float, details: tuple[object, ...]) -> bool:
+        self.progress.pop(proc, None)
         if kind == EXECUTE:
             self._starts[proc] = (str(details[1] or details[0] or ""), when)
             if self._first_start is None:
@@ -108,6 +119,21 @@ class Tracker:
         if kind == SUBMIT or kind in BACK_TO_IDLE:
             return self._move(proc, self._first if kind == SUBMIT else JobState.IDLE)
         return False
+
+    def _told(self, proc: int, text: str) -> bool:
+        """Take in how far a job says that it is; anybody may write such events."""
+        before = self.progress.get(proc)
+        if not text.startswith(TOLD) or self.state(proc) is not JobState.RUNNING:
+            return False
+        try:
+            told = json.loads(text.removeprefix(TOLD))
+            done, total = (float(number) for number in told["progress"])
+            fraction = done / total
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
+            return False
+        if math.isfinite(fraction):
+            self.progress[proc] = (min(1.0, max(0.0, fraction)), told.get("task"))
+        return self.progress.get(proc) != before
 
     def _terminated(self, proc: int, when: float, details: tuple[object, ...]) -> bool:
         normally, code, signal = details
@@ -174,6 +200,11 @@ class Tracker:
         """Return why a job is held; None if it is not."""
         return self.holds.get(proc, ON_REQUEST) if self.state(proc) is JobState.HELD else None
 
+    def start(self, proc: int) -> tuple[str, float | None]:
+        """Return where and when a job's last run began; ``("", None)`` if it is not known."""
+        exited = self.exits.get(proc)
+        return self._starts.get(proc, ("", None) if exited is None else (exited.host, exited.started))
+
     def summary(self) -> Summary:
         """Return one look at the cluster; the same one until something changes, since views look ten times a second."""
         version = self._version  # taken first: what changes meanwhile makes this look an old one
@@ -193,6 +224,7 @@ class Tracker:
             held or 0,
             self._first_start,
             None,
+            math.fsum(fraction for fraction, _ in list(self.progress.values())),
         )
         return looked if not looked.final else Summary(counts, self.procs, None, 0, self._first_start, self._last_end)
 

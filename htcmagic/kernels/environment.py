@@ -51,10 +51,12 @@ class JobEnvironment:
     container_path: str | None = None
     python: str = "python3"
     variables: tuple[tuple[str, str], ...] = ()
+    kind: str = "kernel"
+    """What `kernel` names, if not a kernel: ``image``, ``stack``."""
 
     def __str__(self) -> str:
         """Return it in one line."""
-        return f"kernel {self.kernel}" + (f" ({self.about})" if self.about else "")
+        return f"{self.kind} {self.kernel}" + (f" ({self.about})" if self.about else "")
 
     def submit_commands(self, *, here: bool = False) -> dict[str, str]:
         """Return the submit commands that a job needs beside its executable.

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
+CLASSES = {
+    "actions": "ActionMagics",
+    "cache": "CacheMagics",
+    "dag": "DagMagics",
+    "engines": "EngineMagics",
+    "jobs": "JobsMagics",
+    "kernel": "KernelMagics",
+    "log": "LogMagics",
+    "pool": "PoolMagics",
+    "python": "PythonMagics",
+    "queue": "QueueMagics",
+    "script": "ScriptMagics",
+    "status": "StatusMagics",
+    "submit": "SubmitMagics",
+    "usage": "UsageMagics",
+    "watch": "WatchMagics",
+    "why": "WhyMagics",
+}
+"""The magics by the module that has them."""
+
+
+def classes() -> list[type]:
+    """Return all classes of magics."""
+    from importlib import import_module
+
+    return [getattr(import_module(f"htcmagic.magics.{module}"), name) for module, name in CLASSES.items()]
+
 
 def register(shell: Any) -> None:
-    """Register every magics class, and the completion."""
-    from htcmagic.magics.actions import ActionMagics
+    """Register every magics class, the completion, and buttons for explanations."""
+    from htcmagic.magics import why_buttons
     from htcmagic.magics.completion import Completion
-    from htcmagic.magics.jobs import JobsMagics
-    from htcmagic.magics.kernel import KernelMagics
-    from htcmagic.magics.log import LogMagics
-    from htcmagic.magics.pool import PoolMagics
-    from htcmagic.magics.queue import QueueMagics
-    from htcmagic.magics.script import ScriptMagics
-    from htcmagic.magics.status import StatusMagics
-    from htcmagic.magics.submit import SubmitMagics
-    from htcmagic.magics.usage import UsageMagics
-    from htcmagic.magics.why import WhyMagics
 
-    shell.register_magics(
-        SubmitMagics,
-        ScriptMagics,
-        QueueMagics,
-        StatusMagics,
-        WhyMagics,
-        JobsMagics,
-        ActionMagics,
-        LogMagics,
-        PoolMagics,
-        KernelMagics,
-    )
-    shell.register_magics(UsageMagics)
+    shell.register_magics(*classes())
     Completion.install(shell)
+    why_buttons.install(shell)
 
 
 def unregister(shell: Any) -> None:

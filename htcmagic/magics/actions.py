@@ -218,13 +218,18 @@ class ActionMagics(Magics):
             raise UsageError(f"Say which jobs: {names}")
         targets: list[Target]
         if args.jobs:
-            targets = [choice.target(word, self.shell.user_ns) for word in args.jobs]
+            targets = [one for word in args.jobs for one in choice.targets(word, self.shell.user_ns)]
         else:
             targets = [choice.Target(args.constraint or "true")]
         there = None if args.schedd or args.pool else choice.pool_of(targets)
         whom = client(there) if there is not None else connect(args.schedd, args.pool, report=say)
         again = f"%{command} {line.strip()} --yes"
-        return acting.plan(whom, action, targets, again=again, yes=args.yes, look=look)
+        plan = acting.plan(whom, action, targets, again=again, yes=args.yes, look=look)
+        if args.constraint and not plan.counted:
+            from htcmagic.queue.asking import hint
+
+            plan.notes += filter(None, [hint(whom, whom.call("look", expression=args.constraint))])
+        return plan
 
 
 def _tell(lines: list[str]) -> None:

@@ -84,9 +84,9 @@ class Completion:
             return [name for name, value in self._variables() if _looks_like_items(value)]
         if previous == "--dir" or (magic == "condor_submit" and not token.startswith("-")):
             return []
-        if magic == "condor_script":
-            if previous == "--kernel":
-                return _kernels()
+        if magic in SENDS:
+            if previous in NAMED:
+                return NAMED[previous]()
             if not token.startswith("-"):
                 return self._settings(before)
         options = self._options(magic)
@@ -141,12 +141,6 @@ def _plain(word: str) -> SimpleCompletion:
     return SimpleCompletion(text=word, type="htcondor")
 
 
-def _kernels() -> list[str]:
-    from htcmagic.kernels import kernelspec
-
-    return [kernel.name for kernel in kernelspec.kernels() if kernel.is_ours] + ["none"]
-
-
 def _looks_like_items(value: object) -> bool:
     return hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping | type)
 
@@ -161,3 +155,20 @@ def _columns_of(value: object) -> list[str]:
         if isinstance(entry, tuple):
             return list(getattr(entry, "_fields", [f"Item{n}" for n in range(len(entry))]))
     return ["Item"]
+
+
+def _kernels() -> list[str]:
+    from htcmagic.kernels import kernelspec
+
+    return [kernel.name for kernel in kernelspec.kernels() if kernel.is_ours] + ["none"]
+
+
+def _stacks() -> list[str]:
+    from htcmagic.kernels import stack
+
+    return list(stack.folders())
+
+
+SENDS = frozenset({"condor_script", "condor_python"})
+NAMED = {"--kernel": _kernels, "--stack": _stacks}
+"""Options of theirs whose values are known."""

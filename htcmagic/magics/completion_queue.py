@@ -7,7 +7,14 @@ from itertools import islice
 
 from IPython.core.completer import SimpleCompletion
 
-LOOKING = frozenset({"condor_q", "condor_history", "condor_status", "condor_why"})
+LOOKING = frozenset(
+    f"condor_{name}"
+    for name in (
+        *("q", "history", "status", "why", "watch", "usage", "plot", "log", "tail", "wait"),
+        *("rm", "hold", "release", "suspend", "continue", "vacate_job", "prio", "qedit"),
+    )
+)
+"""Magics that take jobs, or expressions over them."""
 CLUSTERS = 100
 """The newest clusters of mine are offered, so many."""
 KEPT_S = 5.0

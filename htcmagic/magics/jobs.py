@@ -16,9 +16,10 @@ from htcmagic.magics.options import parse
 from htcmagic.magics.output import say
 
 if TYPE_CHECKING:
-    from htcmagic.jobs.cluster import Cluster
+    from htcmagic.jobs.cluster import Cluster, JobFuture
 
 ID = re.compile(r"\d+(\.\d+)?\Z")
+JOB = re.compile(r"\d+\.\d+\Z")
 
 
 class ClusterList(Sequence["Cluster"]):
@@ -79,7 +80,7 @@ class JobsMagics(Magics):
         "what",
         nargs="+",
         metavar="LOG|CLUSTER",
-        help="an event log, as condor_wait takes; or a cluster: its id, batch name or variable",
+        help="an event log, as condor_wait takes; or a cluster: its id, batch name or variable; or a job: 17.3",
     )
     @argument("--wait", type=float, metavar="SECONDS", help="give up after this long")
     def condor_wait(self, line: str) -> None:
@@ -90,16 +91,29 @@ class JobsMagics(Magics):
             In [1]: %condor_wait scan
         """
         from htcmagic.jobs import display
-        from htcmagic.jobs.cluster import Cluster
-        from htcmagic.magics.waiting import wait_for
+        from htcmagic.jobs.naming import clusters_behind
+        from htcmagic.magics.waiting import wait_for, wait_for_jobs
 
         args = parse(self.condor_wait, line)
-        bound = [self.shell.user_ns.get(word) for word in args.what]
-        clusters = bound if all(isinstance(one, Cluster) for one in bound) else _named(args.what)
+        if all(JOB.match(word) for word in args.what):
+            jobs = _jobs(args.what)
+            if wait_for_jobs(jobs, args.wait):
+                say("All jobs done.")
+            else:
+                say(f"Time expired: {', '.join(f'{job.id} is {job.state.value}' for job in jobs if not job.done())}")
+            return
+        bound = [clusters_behind(self.shell.user_ns.get(word)) for word in args.what]
+        clusters = [one for some in bound for one in some] if all(bound) else _named(args.what)
         if wait_for(clusters, args.wait):
             say("All jobs done.")
         else:
             say(f"Time expired: {'; '.join(display.line(c) for c in clusters if not c.done)}")
+
+
+def _jobs(words: list[str]) -> list[JobFuture]:
+    from htcmagic.jobs import store
+
+    return [store.cluster(cluster)[int(proc)] for cluster, _, proc in (word.partition(".") for word in words)]
 
 
 def _named(words: list[str]) -> list[Cluster]:

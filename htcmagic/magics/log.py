@@ -12,13 +12,11 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.errors import HTCMagicError, Interrupted
-from htcmagic.jobs.display import clean
-from htcmagic.jobs.model import JobId
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
-from htcmagic.queue.text import harmless
 
 if TYPE_CHECKING:
+    from htcmagic.jobs.model import JobId
     from htcmagic.pool.address import Pool
     from htcmagic.pool.client import Client
     from htcmagic.queue.eventlog import EventLog
@@ -98,6 +96,8 @@ class LogMagics(Magics):
 
 def _one_of(cluster: int, whom: Client) -> JobId:
     """Return the job of a cluster to look at: the first that runs, else the first; say which if there are several."""
+    from htcmagic.jobs.model import JobId
+
     rows = whom.query(f"ClusterId == {cluster}", ["ProcId", "JobStatus"]).rows
     procs = sorted(int(str(proc)) for proc, _ in rows)
     running = sorted(int(str(proc)) for proc, status in rows if status == 2)
@@ -110,6 +110,7 @@ def _one_of(cluster: int, whom: Client) -> JobId:
 
 def _tail(whom: Client, job: JobId, args: argparse.Namespace) -> None:
     from htcmagic.jobs import tail
+    from htcmagic.jobs.display import clean
 
     found = tail.stream(whom, job, error=args.stderr)
     if found.waits:
@@ -141,27 +142,27 @@ def _written(job: JobId, pool: Pool, *, error: bool) -> str | None:
 
 def _write(text: str) -> None:
     if text:
+        from htcmagic.queue.text import harmless
+
         sys.stdout.write(harmless(text))
         sys.stdout.flush()
 
 
 def _log(word: str, namespace: dict[str, Any]) -> EventLog:
-    from htcmagic.jobs import store
-    from htcmagic.jobs.cluster import Cluster, JobFuture
+    from htcmagic.jobs import naming
+    from htcmagic.jobs.cluster import Cluster
     from htcmagic.queue.eventlog import EventLog
 
-    value = namespace.get(word)
-    cluster = value._cluster if isinstance(value, JobFuture) else value  # noqa: SLF001
-    if not isinstance(cluster, Cluster):
-        sent = store.clusters(word, limit=1)
-        file = Path(word).expanduser()
-        if not sent and not file.exists():
-            raise HTCMagicError(
-                f"{word} is neither a cluster of yours nor a file.", hint="List your clusters: %condor_jobs"
-            )
-        if not sent:
-            return EventLog(file)
-        cluster = sent[0]
+    sent = naming.named(word, namespace)
+    file = Path(word).expanduser()
+    if not sent and not file.exists():
+        raise HTCMagicError(
+            f"{word} is neither a cluster of yours nor a file.", hint="List your clusters: %condor_jobs"
+        )
+    if not sent:
+        return EventLog(file)
+    newest = sent[-1]
+    cluster = newest if isinstance(newest, Cluster) else newest._cluster  # noqa: SLF001
     if cluster.log is None:
         raise HTCMagicError(
             f"Cluster {cluster.id} has no event log that can be read here.",

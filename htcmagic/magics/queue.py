@@ -14,9 +14,13 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
+from htcmagic.magics.watch import FORM_HELP, FORMS, show
 
 if TYPE_CHECKING:
+    from htcmagic.pool.address import Pool
     from htcmagic.queue.listing import Listing
+    from htcmagic.queue.live.model import Want
+    from htcmagic.queue.live.view import LiveView
     from htcmagic.queue.options import Options
     from htcmagic.queue.table import QueueTable
 
@@ -79,9 +83,13 @@ class QueueMagics(Magics):
     @argument("--wide", action="store_true", help="do not cut columns; -wide:N at most N characters a line")
     @argument("--userlog", metavar="FILE", help="the jobs of an event log, not of a schedd")
     @argument("--jobads", metavar="FILE", help="the jobs of a file of ClassAds, not of a schedd")
+    @argument(
+        "--watch", action="store_true", help="a live table: words, -constraint, -allusers and -nobatch as without"
+    )
+    @argument("--form", default="", choices=["", *FORMS], help=FORM_HELP)
     @argument("--suffixes", action="append", default=[], help=argparse.SUPPRESS)
     @pool_arguments("--name")
-    def condor_q(self, line: str) -> QueueTable | Listing:
+    def condor_q(self, line: str) -> QueueTable | Listing | LiveView | None:
         """Show the queue, as condor_q does; the result is a table: text, HTML, .to_dataframe().
 
         Example::
@@ -93,12 +101,18 @@ class QueueMagics(Magics):
             In [3]: held = %condor_q -hold
 
             In [4]: %condor_q 17 -af:jh Cmd 'RemoteUserCpu / 3600'
+
+            In [5]: %condor_q --watch
         """
         from htcmagic.pool.resolve import connect
         from htcmagic.queue.asking import ask
 
         args = parse(self.condor_q, prepared(line))
         options = read(args)
+        if args.watch:
+            return show(self.shell, wanted(options, connect(args.schedd, args.pool, report=say).pool), args.form)
+        if args.form:
+            raise UsageError("--form is a live view's: %condor_q --watch --form html")
         answer = ask(connect(args.schedd, args.pool, report=say), options)
         if answer.note:
             say(answer.note)
@@ -153,6 +167,23 @@ def read(args: argparse.Namespace) -> Options:
         print_format=args.print_format,
         source=_source(args, suffixes),
     )
+
+
+def wanted(options: Options, pool: Pool) -> Want:
+    """Return what a live view watches.
+
+    Raises
+    ------
+    UsageError
+        An option does not go together with ``--watch``.
+    """
+    from dataclasses import replace
+
+    from htcmagic.queue.live.model import Want
+
+    if replace(options, words=(), constraint=None, allusers=False, nobatch=False) != type(options)():
+        raise UsageError("With --watch go ids and owners, -constraint, -allusers, -nobatch, -name and -pool.")
+    return Want(options.words, pool, options.constraint, options.allusers, options.nobatch)
 
 
 def _columns(option: str, expressions: list[str] | None, suffix: str) -> tuple[str, ...]:

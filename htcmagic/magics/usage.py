@@ -100,7 +100,7 @@ class UsageMagics(Magics):
         if args.limit < 1:
             raise UsageError("--limit: at least 1")
         return {
-            "what": [bound(word, self.shell.user_ns) for word in args.jobs] or None,
+            "what": bound(args.jobs, self.shell.user_ns) or None,
             "constraint": args.constraint,
             "limit": args.limit,
             "schedd": args.schedd,

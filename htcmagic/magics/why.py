@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -14,8 +13,6 @@ from htcmagic.magics.output import say
 
 if TYPE_CHECKING:
     from htcmagic.queue.why import Why
-
-INDEXED = re.compile(r"(?P<name>[^\W\d]\w*)\[(?P<index>-?\d+)\]\Z")
 
 
 @magics_class
@@ -54,25 +51,14 @@ class WhyMagics(Magics):
         if args.jobs and (args.constraint or args.allusers):
             raise UsageError("Say which jobs, or give --constraint or --allusers, not both.")
         if args.jobs:
-            things = [bound(word, self.shell.user_ns) for word in args.jobs]
-            return together(things, schedd=args.schedd, pool=args.pool, report=say)
+            return together(bound(args.jobs, self.shell.user_ns), schedd=args.schedd, pool=args.pool, report=say)
         named = bool(args.schedd or args.pool)
         whom = connect(args.schedd, args.pool, report=say)
         return explain(whom, constraint=args.constraint, allusers=args.allusers, named=named)
 
 
-def bound(word: str, namespace: dict[str, Any]) -> Any:
-    """Return the cluster or job that a word names; other words as they are."""
-    from htcmagic.jobs import store
-    from htcmagic.jobs.cluster import Cluster, JobFuture
+def bound(words: list[str], namespace: dict[str, Any]) -> list[Any]:
+    """Return the clusters or jobs that words name; other words, and ids, as they are."""
+    from htcmagic.jobs import naming
 
-    found = INDEXED.match(word)
-    value = namespace.get(found["name"] if found else word)
-    if isinstance(value, Cluster) and found:
-        return value[int(found["index"])]
-    if isinstance(value, Cluster | JobFuture):
-        return value
-    if word[:1].isdigit():
-        return word
-    sent = store.clusters(word, limit=1)
-    return sent[0] if sent else word
+    return [one for word in words for one in ([] if word[:1].isdigit() else naming.named(word, namespace)) or [word]]

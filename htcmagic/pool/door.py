@@ -189,7 +189,7 @@ def query(pool: Pool, constraint: str, projection: list[str], limit: int, *, my_
     schedd = schedd_of(pool)
     opts = htcondor2.QueryOpt.DefaultMyJobsOnly if my_jobs else htcondor2.QueryOpt.Default
     ads = schedd.query(constraint, projection, limit=limit, opts=opts)
-    return rows_of(ads, projection), summary(pool, schedd, mine=my_jobs) if totals else {}
+    return rows_of(ads, projection, spent=True), summary(pool, schedd, mine=my_jobs) if totals else {}
 
 
 def summary(pool: Pool, schedd: Any, *, mine: bool) -> dict[str, object]:
@@ -224,7 +224,7 @@ def history(pool: Pool, constraint: str, projection: list[str], limit: int) -> A
     """Return rows of jobs that have left the queue."""
     check_expression(constraint)
     ads = schedd_of(pool).history(constraint, projection, match=limit)
-    return rows_of(list(ads), projection)
+    return rows_of(list(ads), projection, spent=True)
 
 
 def act(pool: Pool, action: str, spec: str | list[str], reason: str) -> Answer:

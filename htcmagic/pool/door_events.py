@@ -19,6 +19,7 @@ DETAILS: dict[Any, tuple[str, ...]] = {
     _Type.JOB_ABORTED: ("Reason",),
     _Type.JOB_RELEASED: ("Reason",),
     _Type.SHADOW_EXCEPTION: ("Message",),
+    _Type.GENERIC: ("Info",),
     _Type.CLUSTER_REMOVE: ("CompletionCode", "NextProcId", "Notes"),
 }
 """What of an event is handed on; everything else of a log is left in the file."""

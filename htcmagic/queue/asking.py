@@ -33,6 +33,8 @@ _BATCHES_DRAWN = (
 )
 ID = 'strcat(ClusterId, ".", ProcId)'
 """What ``-af:j`` begins a line with."""
+MOST_NAMED = 5
+_ID = re.compile(r"\d{1,9}(\.\d{0,9})?", re.ASCII)
 _HEADING = re.compile(r"\A(\n*)-- Jobads: .*\n")
 _FOOTING = re.compile(r"(?m)^Total for query: .*\n\n?\Z")
 _CONDITION = re.compile(r"(?m)^Constraint: (.*)$")
@@ -70,7 +72,9 @@ def ask(client: Door, options: Options) -> QueueTable | Listing:
     else:
         answer = _from_ads(client, options)
     if names and not len(answer):
-        answer.note = _note(client, names)
+        answer.note = hint(client, names)
+    elif options.words and not len(answer):
+        answer.note = absent(options.words)
     return answer
 
 
@@ -91,8 +95,21 @@ def _request(options: Options, constraint: str | None) -> Request:
     )
 
 
-def _note(client: Door, names: Sequence[str]) -> str:
-    """Return a line on attributes that a constraint names and no job has."""
+def absent(words: Sequence[str]) -> str:
+    """Return a line on ids of jobs that are not there; empty if these are no ids.
+
+    Examples
+    --------
+    >>> absent(("17", "18.3"))
+    'Not in the queue: 17, 18.3. Ended already? %condor_history 17 18.3'
+    """
+    if len(words) > MOST_NAMED or not all(_ID.fullmatch(word) for word in words):
+        return ""
+    return f"Not in the queue: {', '.join(words)}. Ended already? %condor_history {' '.join(words)}"
+
+
+def hint(client: Door, names: Sequence[str]) -> str:
+    """Return a line on attributes that a constraint names and no job has; empty if there is nothing to say."""
     missing, known = client.call("unheard", names=list(names))
     if not missing or not known:
         return ""

@@ -66,7 +66,7 @@ def failed(name: str, said: str) -> HTCMagicError:
     told = " ".join(lines[:3]).removeprefix("Error: ").removeprefix("-- ") or "it ended without a word"
     if any(sign in told.lower() for sign in _SILENT):
         return PoolError(f"{name}: {told}", hint="Is it up, and is the address right? %condor_pool", transient=True)
-    return CellError(f"{name}: {told}", hint=f"Its options: %{name}?")
+    return CellError(f"{name}: {told}", hint=f"Its options: %{name.removesuffix('_val')}?")
 
 
 def table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,21 @@ def from_story(cluster: int, story: dict[str, Any], *, held: bool = False, now: 
     for proc, mib in story["memory_mib"].items():
         if proc in jobs and mib > 0:
             jobs[proc].memory_used_mib = max(jobs[proc].memory_used_mib or 0.0, float(mib))
+    _same_request(jobs.values(), [proc for kind, proc, _, _ in story["events"] if kind == TERMINATED])
     return [jobs[proc] for proc in sorted(jobs)]
+
+
+def _same_request(jobs: Iterable[JobUse], ended: Collection[int]) -> None:
+    """Take what the jobs that have ended asked for as what the others did, if it is one and the same.
+
+    The log tells it of those alone; of the others it knows their slot, which may be larger.
+    """
+    some = list(jobs)
+    known = set(ended)
+    asked = {(j.cpus_asked, j.memory_asked_mib, j.disk_asked_mib) for j in some if j.job.proc in known}
+    if len(asked) == 1:
+        for job in some:
+            job.cpus_asked, job.memory_asked_mib, job.disk_asked_mib = next(iter(asked))
 
 
 def _apply(job: JobUse, kind: int, details: tuple[Any, ...]) -> None:

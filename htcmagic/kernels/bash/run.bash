@@ -111,6 +111,7 @@ htc_become() {
     case $htc_mode in
         run)
             trap - INT
+            export HTCMAGIC_PYTHON=$htc_python
             exec -- "${htc_args[@]}"
             htc_diagnose "${htc_args[0]:-nothing} cannot be run"
             ;;

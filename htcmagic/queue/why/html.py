@@ -28,9 +28,11 @@ _LEFT = "padding:1px 8px;text-align:left"
 _CODE = "background:#8882;padding:1px 5px;border-radius:3px;white-space:pre-wrap;overflow-wrap:anywhere"
 
 
-def render(explanations: Sequence[Explanation], notes: Sequence[str]) -> str:
-    """Return explanations as a piece of HTML."""
-    parts = [f'<div style="{_BOX}">', *(_one(one) for one in explanations[:MOST])]
+def render(explanations: Sequence[Explanation], notes: Sequence[str], *, place: str = "") -> str:
+    """Return explanations as a piece of HTML; `place` is the class by which the buttons' program finds it."""
+    mark = ' class="htcmagic-fix"' if place else ""
+    name = f' class="htcmagic-why {place}"' if place else ""
+    parts = [f'<div{name} style="{_BOX}">', *(_one(one, mark) for one in explanations[:MOST])]
     left = len(explanations) - MOST
     if left > 0:
         parts.append(f'<div style="{_FAINT}">… and {left:,} more</div>')
@@ -38,13 +40,13 @@ def render(explanations: Sequence[Explanation], notes: Sequence[str]) -> str:
     return "".join([*parts, "</div>"])
 
 
-def _one(one: Explanation) -> str:
+def _one(one: Explanation, mark: str) -> str:
     colour = _COLOURS.get(one.state, "#2f7de1")
     details = "".join(f"<div>{_text(detail)}</div>" for detail in one.details)
     return (
         f'<div style="margin:0 0 12px;padding:2px 0 2px 10px;border-left:4px solid {colour}">'
         f"<div><b>{_text(one.headline)}</b></div>"
-        f'<div style="{_FAINT}">{details}</div>{_table(one)}{"".join(_fix(fix) for fix in one.fixes)}</div>'
+        f'<div style="{_FAINT}">{details}</div>{_table(one)}{"".join(_fix(fix, mark) for fix in one.fixes)}</div>'
     )
 
 
@@ -74,7 +76,7 @@ def _table(one: Explanation) -> str:
     )
 
 
-def _fix(fix: Fix) -> str:
+def _fix(fix: Fix, mark: str) -> str:
     lines = "".join(f'<div><code style="{_CODE}">{_text(line)}</code></div>' for line in fix.lines)
     submit = (
         f'<div><span style="{_FAINT}">next time, in the description:</span> '
@@ -82,7 +84,10 @@ def _fix(fix: Fix) -> str:
         if fix.submit
         else ""
     )
-    return f'<div style="margin-top:4px">→ {_text(fix.says)}<div style="padding-left:1.4em">{lines}{submit}</div></div>'
+    return (
+        f'<div{mark} style="margin-top:4px">→ {_text(fix.says)}'
+        f'<div style="padding-left:1.4em">{lines}{submit}</div></div>'
+    )
 
 
 def _text(text: str) -> str:

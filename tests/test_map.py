@@ -169,6 +169,15 @@ def test_only_what_failed_runs_again(chunk, notebook_dir):
     assert len((notebook_dir / "ran-0").read_text()) == 2
 
 
+def test_what_waits_is_not_sent_anew_in_silence():
+    made = htcmagic.map(str, range(2), chunk=1, requirements="TARGET.Nowhere =?= 1")
+    with pytest.raises(HTCMagicError, match="Nothing has failed") as told:
+        made.rerun(requirements="true")
+    assert ".cancel()" in told.value.hint
+    assert made.cancel() == 2
+    assert made.rerun(requirements="true").results(PATIENCE_S) == ["0", "1"]
+
+
 def test_a_tag_finds_it_again_and_is_taken_only_once():
     made = htcmagic.map(doubler(), range(3), tag="simulation 1 (ä)")
     made.wait(PATIENCE_S)

@@ -23,6 +23,7 @@ from htcmagic.jobs.model import JobState
 PATIENCE_S = 1.0
 """After waiting so long in a notebook, its progress bar appears."""
 LOOK_S = 0.5
+REMOVED_S = 5.0
 
 
 def map(  # noqa: A001 - in place of map(), as users write it
@@ -159,6 +160,7 @@ class Map(Sequence[Any]):
         self._views = Views(run)
         self._futures: list[ItemFuture] = []
         self._held_told: set[str] = set()
+        self._removing_until = 0.0
         run.listeners.append(self._arrived)
 
     @property
@@ -294,10 +296,24 @@ class Map(Sequence[Any]):
             Only those. False: all items.
         **submit : object
             What is to be different: ``request_memory="4GB"``.
+
+        Raises
+        ------
+        HTCMagicError
+            Something is to be different, but no call has failed: the others go on as they were sent.
         """
         self.refresh()
         changes = mapnew.resources(submit)
         items = self._run.unwell() if failed else [n for n in range(len(self)) if n not in self._run.late]
+        while not items and not self.done and time.monotonic() < self._removing_until:
+            time.sleep(REMOVED_S / 50)  # the event log tells of a removal a little later
+            self.refresh()
+            items = self._run.unwell()
+        if changes and not items and not self.done:
+            raise HTCMagicError(
+                "Nothing has failed: what waits or runs goes on as it was sent.",
+                hint="To send that anew: .cancel(), then .rerun(…) again. Why it waits: %condor_why",
+            )
         if items:
             if failed:
                 self._run.clear(items)
@@ -309,6 +325,7 @@ class Map(Sequence[Any]):
 
     def cancel(self) -> int:
         """Remove its jobs; return how many. Results that are there stay, and ``rerun()`` runs the others again."""
+        self._removing_until = time.monotonic() + REMOVED_S
         return self._run.remove()
 
     rm = cancel

@@ -8,7 +8,10 @@ from typing import Any
 
 import lab
 import nbformat
+import pytest
 from test_browser import run_all_cells
+
+pytestmark = pytest.mark.slow
 
 HEAD = "SUBMIT-DESCRIPTION s {\n executable = /bin/sh\n arguments = \"-c 'sleep 0.5; test $(n) -ne 3'\"\n}\n"
 NASTY = "<b>bold</b>"

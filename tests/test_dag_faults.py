@@ -17,6 +17,8 @@ from htcmagic.engines.dag.handle import Dag
 from htcmagic.errors import CellError, HTCMagicError
 from htcmagic.pool.client import client
 
+pytestmark = pytest.mark.slow
+
 SLOW = "SUBMIT-DESCRIPTION s {\n executable = /bin/sleep\n arguments = $(t)\n}\n"
 
 

@@ -15,6 +15,8 @@ from test_documentation import examples
 
 from htcmagic.magics.dag import DagMagics
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

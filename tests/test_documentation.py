@@ -55,6 +55,11 @@ def test_examples_of_the_magics_run(kernel, notebook_dir, name, docstring):
     assert cells, f"{name} has no example"
     kernel.run("%%condor --name scan --hold\nexecutable = /bin/true")
     kernel.run("import htcmagic; htcmagic.cluster('scan').release()")
+    (notebook_dir / "hello.sub").write_text("executable = /bin/true\n")
+    (notebook_dir / "analysis.dag").write_text("JOB hello hello.sub\n")
+    if name == "condor_cache":
+        made = "@htcmagic.task(cache=True)\ndef simulate(seed):\n    return seed\nsimulate(1).result()"
+        assert kernel.run(made).error is None
     for cell in cells:
         if "example.org" in cell:
             continue  # a site's names: what it does with a real second pool is in test_resolve.py

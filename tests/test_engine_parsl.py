@@ -15,6 +15,8 @@ from pools import eventually
 CONFIG = "config = htcmagic.engines.parsl(memory_gb=0.2, request_disk='50MB', {})"
 LOAD = """\
 import json, parsl, htcmagic
+
+pytestmark = pytest.mark.slow
 {}
 parsl.load(config)
 @parsl.python_app

@@ -22,6 +22,8 @@ BATCHES = {"unfold": "hold = true\nqueue 12", "systematics": "queue 40", "N" * 2
 BATCHES[HOSTILE] = "hold = true\nqueue"
 SEND = f"""%load_ext htcmagic
 import shlex, time
+
+pytestmark = pytest.mark.slow
 def send(name, end):
     get_ipython().run_cell_magic("condor", f"--name {{shlex.quote(name)}}", {SLEEP!r} + end)
 """

@@ -71,7 +71,7 @@ def test_it_outlives_the_process_that_started_it_and_its_process_group(tmp_path)
         assert pools.tool("condor_q", "-totals").stdout
 
 
-@pytest.mark.parametrize("name", ["keeper", *pools.DAEMONS])
+@pytest.mark.parametrize("name", ["keeper", *(pytest.param(name, marks=pytest.mark.slow) for name in pools.DAEMONS)])
 def test_it_heals_when_one_of_its_processes_is_killed(home, work, name):
     pools.submit_patient_job(work)
     old = pools.processes(home)

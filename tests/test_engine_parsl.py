@@ -12,11 +12,10 @@ import pytest
 from engines import left_of, quiet, value
 from pools import eventually
 
+pytestmark = pytest.mark.slow
 CONFIG = "config = htcmagic.engines.parsl(memory_gb=0.2, request_disk='50MB', {})"
 LOAD = """\
 import json, parsl, htcmagic
-
-pytestmark = pytest.mark.slow
 {}
 parsl.load(config)
 @parsl.python_app

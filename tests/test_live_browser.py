@@ -16,14 +16,13 @@ from pools import at_home, daemon, eventually, tool
 from htcmagic import places
 from htcmagic.pool import resolve
 
+pytestmark = pytest.mark.slow
 SLEEP = "executable = /bin/sleep\narguments = 600\nrequest_memory = 64MB\n"
 HOSTILE = "<img src=x onerror=window.pwned=1>'\"&lt;b&gt;"
 BATCHES = {"unfold": "hold = true\nqueue 12", "systematics": "queue 40", "N" * 200: "hold = true\nqueue 2"}
 BATCHES[HOSTILE] = "hold = true\nqueue"
 SEND = f"""%load_ext htcmagic
 import shlex, time
-
-pytestmark = pytest.mark.slow
 def send(name, end):
     get_ipython().run_cell_magic("condor", f"--name {{shlex.quote(name)}}", {SLEEP!r} + end)
 """

@@ -214,6 +214,32 @@ def start_kernel(pool: Any, notebook_dir: Path) -> Iterator[Callable[[], Kernel]
         one.stop()
 
 
+@pytest.fixture
+def no_trouble() -> Iterator[None]:
+    """Let nothing go wrong unseen in the thread that brings results."""
+    from htcmagic.functions.collector import collector
+
+    collector().troubles.clear()
+    yield
+    assert list(collector().troubles) == []
+
+
+@pytest.fixture
+def make_executor(pool: Any) -> Iterator[Callable[..., Any]]:
+    """Make executors of one worker; all of them are ended."""
+    import htcmagic
+
+    made = []
+
+    def start(**options: Any) -> htcmagic.Executor:
+        made.append(htcmagic.Executor(**{"workers": 1, "idle_s": 30, **options}))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one._execution.end()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show the daemons' logs when a test on the pool fails."""

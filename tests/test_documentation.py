@@ -26,6 +26,16 @@ def test_the_lines_of_the_readme_work_as_pasted(kernel):
     assert outcomes[-1].result == "'point 1 0\\n'"
 
 
+def test_the_python_of_the_readme_works_as_pasted(kernel):
+    section = (ROOT / "README.md").read_text().partition("## Python")[2].partition("\n## ")[0]
+    (cell,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    outcome = kernel.run(cell, timeout=120)
+    assert outcome.error is None, outcome.error
+    assert outcome.text.endswith("42\n")
+    assert kernel.run("sum(htcmagic.load('simulation1'))").result == str(sum(2 * x for x in range(10_000)))
+    kernel.run("doubled.delete()")
+
+
 def test_links_of_the_documentation_lead_somewhere():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -7,7 +7,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from executors import double, fail, no_jobs, of_notebook, rest, until
 
 import htcmagic
 from htcmagic.errors import CellError, HTCMagicError, ResultMissing, TimedOut, WorkerLost
-from htcmagic.functions.collector import collector
 from htcmagic.functions.packing import Packer
+
+pytestmark = pytest.mark.usefixtures("no_trouble")
 
 
 @of_notebook
@@ -31,28 +32,6 @@ def say(x: Any) -> Any:
 def ex(pool: Any) -> Iterator[htcmagic.Executor]:
     with htcmagic.Executor(workers=1, name="tests", idle_s=60) as made:  # other tests want the other core
         yield made
-
-
-@pytest.fixture(autouse=True)
-def no_trouble() -> Iterator[None]:
-    """Nothing may go wrong unseen in the thread that brings results."""
-    collector().troubles.clear()
-    yield
-    assert list(collector().troubles) == []
-
-
-@pytest.fixture
-def make(pool: Any) -> Iterator[Callable[..., htcmagic.Executor]]:
-    made: list[htcmagic.Executor] = []
-
-    def start(**options: Any) -> htcmagic.Executor:
-        made.append(htcmagic.Executor(**{"workers": 1, "idle_s": 30, **options}))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.shutdown(wait=False, cancel_futures=True)
-        one._execution.end()
 
 
 def test_submit(ex: htcmagic.Executor) -> None:
@@ -265,8 +244,8 @@ def test_nothing_of_a_call_is_kept_when_it_has_ended(ex: htcmagic.Executor) -> N
     until(lambda: gc.collect() >= 0 and gone() is None)
 
 
-def test_calls_are_not_computed_twice(make: Any, tmp_path: Path) -> None:
-    ex = make(cache=True)
+def test_calls_are_not_computed_twice(make_executor: Any, tmp_path: Path) -> None:
+    ex = make_executor(cache=True)
     trace = tmp_path / "trace"
 
     def traced(x: int, file: str) -> int:
@@ -293,8 +272,8 @@ def test_output_files_come_home(ex: htcmagic.Executor) -> None:
     assert future.outcome.files()["a.txt"].read_text() == "content"
 
 
-def test_through_htcondors_own_channel(make: Any) -> None:
-    ex = make(workers=2, channel="chirp")
+def test_through_htcondors_own_channel(make_executor: Any) -> None:
+    ex = make_executor(workers=2, channel="chirp")
     assert list(ex.map(double, range(500))) == [2 * i for i in range(500)]
     assert len(ex.submit(bytes, 2_000_000).result()) == 2_000_000
     with pytest.raises(WorkerLost):

@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,9 @@ from executors import of_notebook, rest, until
 import htcmagic
 from htcmagic.errors import HTCMagicError, PythonMismatch, ResultMissing, TimedOut, WorkerLost
 from htcmagic.functions import executions, executorhome
-from htcmagic.functions.collector import collector
 from htcmagic.functions.remote import channel, records
+
+pytestmark = pytest.mark.usefixtures("no_trouble")
 
 Real = Callable[..., Any]
 
@@ -43,27 +44,6 @@ def trace(file: str, seconds: float) -> int:
         stream.write("x")
     time.sleep(seconds)
     return len(file)
-
-
-@pytest.fixture(autouse=True)
-def no_trouble() -> Iterator[None]:
-    """Nothing may go wrong unseen in the thread that brings results."""
-    collector().troubles.clear()
-    yield
-    assert list(collector().troubles) == []
-
-
-@pytest.fixture
-def make(pool: Any) -> Iterator[Callable[..., htcmagic.Executor]]:
-    made: list[htcmagic.Executor] = []
-
-    def start(**options: Any) -> htcmagic.Executor:
-        made.append(htcmagic.Executor(**{"workers": 1, "idle_s": 30, **options}))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one._execution.end()
 
 
 def worker_pids(path: Path) -> list[int]:
@@ -95,15 +75,15 @@ def clusters(ex: htcmagic.Executor) -> list[str]:
     return [str(c.id) for c in ex._execution.workers.clusters if not c.done]
 
 
-def test_a_worker_killed_before_it_takes_anything_is_replaced(make: Any) -> None:
-    ex = make()
+def test_a_worker_killed_before_it_takes_anything_is_replaced(make_executor: Any) -> None:
+    ex = make_executor()
     assert ex.submit(rest, 0.0).result() == 0.0
     kill(ex)
     assert ex.submit(rest, 0.1).result(timeout=40) == 0.1
 
 
-def test_a_call_whose_worker_is_killed_runs_again_and_then_gives_up(make: Any, tmp_path: Path) -> None:
-    ex = make(retries=1)
+def test_a_call_whose_worker_is_killed_runs_again_and_then_gives_up(make_executor: Any, tmp_path: Path) -> None:
+    ex = make_executor(retries=1)
     file = tmp_path / "trace"
     future = ex.submit(trace, str(file), 1.0)
     until(file.exists)
@@ -121,8 +101,8 @@ def test_a_call_whose_worker_is_killed_runs_again_and_then_gives_up(make: Any, t
     assert ex.submit(rest, 0.0).result(timeout=40) == 0.0
 
 
-def test_without_retries_the_first_kill_is_the_last(make: Any, tmp_path: Path) -> None:
-    ex = make(retries=0)
+def test_without_retries_the_first_kill_is_the_last(make_executor: Any, tmp_path: Path) -> None:
+    ex = make_executor(retries=0)
     file = tmp_path / "trace"
     future = ex.submit(trace, str(file), 30.0)
     until(file.exists)
@@ -132,8 +112,10 @@ def test_without_retries_the_first_kill_is_the_last(make: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("command", ["condor_vacate_job", "condor_rm"])
-def test_an_evicted_or_removed_worker_gives_its_call_back(make: Any, real: Real, tmp_path: Path, command: str) -> None:
-    ex = make(retries=0 if command == "condor_vacate_job" else 1)
+def test_an_evicted_or_removed_worker_gives_its_call_back(
+    make_executor: Any, real: Real, tmp_path: Path, command: str
+) -> None:
+    ex = make_executor(retries=0 if command == "condor_vacate_job" else 1)
     file = tmp_path / "trace"
     future = ex.submit(trace, str(file), 1.5)
     until(file.exists)
@@ -142,8 +124,8 @@ def test_an_evicted_or_removed_worker_gives_its_call_back(make: Any, real: Real,
     assert file.read_text() == "xx"
 
 
-def test_a_held_worker_is_shown_with_its_reason(make: Any, real: Real, tmp_path: Path) -> None:
-    ex = make(name="held")
+def test_a_held_worker_is_shown_with_its_reason(make_executor: Any, real: Real, tmp_path: Path) -> None:
+    ex = make_executor(name="held")
     file = tmp_path / "trace"
     future = ex.submit(trace, str(file), 0.5)
     until(file.exists)
@@ -158,8 +140,8 @@ def test_a_held_worker_is_shown_with_its_reason(make: Any, real: Real, tmp_path:
     assert future.result(timeout=60) == len(str(file))
 
 
-def test_workers_that_match_nothing_are_shown_with_the_reason(make: Any) -> None:
-    ex = make(requirements="TARGET.Nonsense =?= 12345")
+def test_workers_that_match_nothing_are_shown_with_the_reason(make_executor: Any) -> None:
+    ex = make_executor(requirements="TARGET.Nonsense =?= 12345")
     future = ex.submit(rest, 0.0)
     until(lambda: ex.status().workers.get("idle") == 1)
     assert [reason.count("idle: ") for reason in ex.status().reasons] == [1]
@@ -169,26 +151,26 @@ def test_workers_that_match_nothing_are_shown_with_the_reason(make: Any) -> None
     ex.shutdown()
 
 
-def test_workers_that_cannot_start_fail_what_waits_for_them(make: Any) -> None:
-    ex = make(python="/no/such/python")
+def test_workers_that_cannot_start_fail_what_waits_for_them(make_executor: Any) -> None:
+    ex = make_executor(python="/no/such/python")
     with pytest.raises(WorkerLost, match="The last 3 workers failed: there is no /no/such/python on "):
         ex.submit(rest, 0.0).result(timeout=60)
 
 
-def test_another_python_is_told(make: Any, tmp_path: Path) -> None:
+def test_another_python_is_told(make_executor: Any, tmp_path: Path) -> None:
     python = tmp_path / "python"
     said = "htcmagic: PythonMismatch: the worker has Python 3.9 (/x), the notebook 3.11"
     python.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 97\n")
     python.chmod(0o755)
     tmp_path.chmod(0o755)
-    ex = make(python=str(python))
+    ex = make_executor(python=str(python))
     with pytest.raises(PythonMismatch, match=r"The last 3 workers failed: the worker has Python 3\.9 ") as caught:
         ex.submit(rest, 0.0).result(timeout=60)
     assert "PythonMismatch:" not in caught.value.message
 
 
-def test_what_the_schedd_refuses_is_told_by_the_future(make: Any) -> None:
-    ex = make(requirements="((")
+def test_what_the_schedd_refuses_is_told_by_the_future(make_executor: Any) -> None:
+    ex = make_executor(requirements="((")
     with pytest.raises(HTCMagicError):
         ex.submit(rest, 0.0).result(timeout=60)
 
@@ -206,8 +188,8 @@ def test_a_session_that_ends_orderly_takes_its_workers_along(start_kernel: Calla
 
 
 @pytest.mark.parametrize("way", ["", "chirp"])
-def test_kills_at_random_lose_nothing_and_deliver_nothing_twice(make: Any, way: str) -> None:
-    ex = make(workers=2, retries=50, channel=way)
+def test_kills_at_random_lose_nothing_and_deliver_nothing_twice(make_executor: Any, way: str) -> None:
+    ex = make_executor(workers=2, retries=50, channel=way)
     seen: Counter[int] = Counter()
     calls = [ex.submit(large, i) for i in range(60)]
     for i, future in enumerate(calls):
@@ -222,8 +204,8 @@ def test_kills_at_random_lose_nothing_and_deliver_nothing_twice(make: Any, way: 
     assert seen == Counter(range(60))
 
 
-def test_results_that_are_lost_are_told(make: Any) -> None:
-    ex = make()
+def test_results_that_are_lost_are_told(make_executor: Any) -> None:
+    ex = make_executor()
     path = ex._execution.path
     future = ex.submit(rest, 0.5)
     until(future.running)
@@ -237,8 +219,8 @@ def test_results_that_are_lost_are_told(make: Any) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_a_result_file_of_another_user_is_not_unpickled(make: Any) -> None:
-    ex = make()
+def test_a_result_file_of_another_user_is_not_unpickled(make_executor: Any) -> None:
+    ex = make_executor()
     assert ex.submit(rest, 0.0).result() == 0.0
     path = ex._execution.path
     future = ex.submit(rest, 2.0)
@@ -251,8 +233,8 @@ def test_a_result_file_of_another_user_is_not_unpickled(make: Any) -> None:
     assert "belongs to another user" in str(ex._execution.spool.refused["foreign"])
 
 
-def test_a_schedd_that_restarts_is_waited_for(make: Any, real: Real) -> None:
-    ex = make(workers=1)
+def test_a_schedd_that_restarts_is_waited_for(make_executor: Any, real: Real) -> None:
+    ex = make_executor(workers=1)
     calls = [ex.submit(rest, 0.4) for _ in range(12)]
     calls[0].result(timeout=30)
     real("condor_restart", "-subsystem", "schedd")
@@ -320,8 +302,8 @@ def test_a_detached_executor_outlives_a_session_that_ends(pool: Any) -> None:
     assert not worker_pids(path)
 
 
-def test_the_disk_is_full(make: Any) -> None:
-    ex = make()
+def test_the_disk_is_full(make_executor: Any) -> None:
+    ex = make_executor()
     assert ex.submit(rest, 0.0).result() == 0.0
     tasks = ex._execution.path / "tasks"
     tasks.rmdir()
@@ -330,8 +312,8 @@ def test_the_disk_is_full(make: Any) -> None:
         ex.submit(rest, 0.0).result(timeout=20)
 
 
-def test_waiting_and_resting_cost_next_to_nothing(make: Any) -> None:
-    ex = make()
+def test_waiting_and_resting_cost_next_to_nothing(make_executor: Any) -> None:
+    ex = make_executor()
     future = ex.submit(rest, 3.0)
     until(future.running)
     (pid,) = worker_pids(ex._execution.path)
@@ -350,8 +332,8 @@ def test_waiting_and_resting_cost_next_to_nothing(make: Any) -> None:
     assert options["lease_s"] == 60
 
 
-def test_held_up_futures_do_not_block_others(make: Any) -> None:
-    ex = make(workers=1)
+def test_held_up_futures_do_not_block_others(make_executor: Any) -> None:
+    ex = make_executor(workers=1)
     slow = ex.submit(rest, 1.0)
     quick = [ex.submit(rest, 0.0) for _ in range(20)]
     assert futures.wait([slow, *quick], timeout=30).not_done == set()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -20,33 +19,12 @@ from executors import double, fail, no_jobs, rest, until
 import htcmagic
 from htcmagic.errors import CellError
 from htcmagic.functions import executorhome
-from htcmagic.functions.collector import collector
+
+pytestmark = pytest.mark.usefixtures("no_trouble")
 
 
-@pytest.fixture(autouse=True)
-def no_trouble() -> Iterator[None]:
-    """Nothing may go wrong unseen in the thread that brings results."""
-    collector().troubles.clear()
-    yield
-    assert list(collector().troubles) == []
-
-
-@pytest.fixture
-def make(pool: Any) -> Iterator[Callable[..., htcmagic.Executor]]:
-    made: list[htcmagic.Executor] = []
-
-    def start(**options: Any) -> htcmagic.Executor:
-        made.append(htcmagic.Executor(**{"workers": 1, "idle_s": 30, **options}))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.shutdown(wait=False, cancel_futures=True)
-        one._execution.end()
-
-
-def test_cancel(make: Any) -> None:
-    ex = make()
+def test_cancel(make_executor: Any) -> None:
+    ex = make_executor()
     first = ex.submit(rest, 1.0)
     until(first.running)
     later = [ex.submit(rest, 0.0) for _ in range(3)]
@@ -65,8 +43,8 @@ def test_cancel(make: Any) -> None:
     assert waits.cancel()
 
 
-def test_shutdown_waits_and_refuses_more(make: Any) -> None:
-    ex = make()
+def test_shutdown_waits_and_refuses_more(make_executor: Any) -> None:
+    ex = make_executor()
     future = ex.submit(rest, 0.5)
     ex.shutdown()
     assert future.done()
@@ -79,8 +57,8 @@ def test_shutdown_waits_and_refuses_more(make: Any) -> None:
     assert "shut down" in repr(ex)
 
 
-def test_shutdown_without_waiting_finishes_what_was_submitted(make: Any) -> None:
-    ex = make()
+def test_shutdown_without_waiting_finishes_what_was_submitted(make_executor: Any) -> None:
+    ex = make_executor()
     calls = [ex.submit(rest, 0.2) for _ in range(3)]
     begun = time.monotonic()
     ex.shutdown(wait=False)
@@ -90,8 +68,8 @@ def test_shutdown_without_waiting_finishes_what_was_submitted(make: Any) -> None
     assert no_jobs(ex)
 
 
-def test_shutdown_cancels_what_has_not_begun(make: Any) -> None:
-    ex = make()
+def test_shutdown_cancels_what_has_not_begun(make_executor: Any) -> None:
+    ex = make_executor()
     first = ex.submit(rest, 1.0)
     until(first.running)
     calls = [ex.submit(rest, 0.1) for _ in range(50)]
@@ -101,9 +79,9 @@ def test_shutdown_cancels_what_has_not_begun(make: Any) -> None:
     assert no_jobs(ex)
 
 
-def test_an_interrupted_with_block_leaves_no_job(make: Any) -> None:
+def test_an_interrupted_with_block_leaves_no_job(make_executor: Any) -> None:
     kept = []
-    with contextlib.suppress(KeyError), make() as ex:
+    with contextlib.suppress(KeyError), make_executor() as ex:
         kept.append(ex.submit(double, 2))
         raise KeyError
     assert kept[0].result() == 4
@@ -127,8 +105,8 @@ def test_a_forgotten_executor_ends_when_its_calls_have(pool: Any) -> None:
     until(lambda: gc.collect() >= 0 and not path.exists())
 
 
-def test_workers_scale_and_end_when_idle(make: Any) -> None:
-    ex = make(workers=None, min_workers=0, max_workers=2, idle_s=1.0)
+def test_workers_scale_and_end_when_idle(make_executor: Any) -> None:
+    ex = make_executor(workers=None, min_workers=0, max_workers=2, idle_s=1.0)
     assert ex.status().workers == {}
     assert ex.submit(double, 1).result() == 2
     assert sum(ex.status().workers.values()) == 1
@@ -138,8 +116,8 @@ def test_workers_scale_and_end_when_idle(make: Any) -> None:
     assert ex.submit(double, 2).result() == 4
 
 
-def test_min_workers_are_there_before_anything_is_to_do(make: Any) -> None:
-    ex = make(workers=None, min_workers=1, max_workers=2, idle_s=0.5)
+def test_min_workers_are_there_before_anything_is_to_do(make_executor: Any) -> None:
+    ex = make_executor(workers=None, min_workers=1, max_workers=2, idle_s=0.5)
     until(lambda: ex.status().workers.get("running") == 1)
     time.sleep(1.5)
     assert ex.status().workers.get("running") == 1
@@ -147,8 +125,8 @@ def test_min_workers_are_there_before_anything_is_to_do(make: Any) -> None:
     assert no_jobs(ex)
 
 
-def test_the_status_counts(make: Any) -> None:
-    ex = make(name="counts")
+def test_the_status_counts(make_executor: Any) -> None:
+    ex = make_executor(name="counts")
     calls = [ex.submit(double, 1), ex.submit(fail, 1), ex.submit(rest, 1.0), ex.submit(double, 2)]
     until(lambda: calls[2].running() and calls[0].done())
     waits = ex.submit(double, calls[2])
@@ -162,8 +140,8 @@ def test_the_status_counts(make: Any) -> None:
     assert "<b>Executor counts</b>" in status._repr_html_()
 
 
-def test_hostile_names_are_harmless(make: Any) -> None:
-    ex = make(name='<script>alert(1)</script>"x')
+def test_hostile_names_are_harmless(make_executor: Any) -> None:
+    ex = make_executor(name='<script>alert(1)</script>"x')
     assert "<script>" not in ex.status()._repr_html_()
 
 
@@ -183,8 +161,8 @@ def test_slips(pool: Any, options: dict[str, Any], says: str) -> None:
         htcmagic.Executor(**options)
 
 
-def test_resources_are_asked_for(make: Any) -> None:
-    ex = make(memory="300MB", My_Note='"mine"')
+def test_resources_are_asked_for(make_executor: Any) -> None:
+    ex = make_executor(memory="300MB", My_Note='"mine"')
     ex.submit(double, 1).result()
     (cluster,) = ex._execution.workers.clusters
     rows = cluster._client.query(f"ClusterId == {cluster.id}", ["RequestMemory", "Note"]).rows
@@ -240,8 +218,8 @@ def test_an_interrupt_stops_the_waiting_alone(kernel: Kernel) -> None:
     assert kernel.run("print(f.result())").text == "None\n"
 
 
-def test_an_interrupt_in_a_with_block_does_not_wait(make: Any) -> None:
-    with contextlib.suppress(KeyboardInterrupt), make() as ex:
+def test_an_interrupt_in_a_with_block_does_not_wait(make_executor: Any) -> None:
+    with contextlib.suppress(KeyboardInterrupt), make_executor() as ex:
         first = ex.submit(rest, 1.0)
         later = [ex.submit(rest, 1.0) for _ in range(20)]
         until(first.running)

@@ -13,9 +13,9 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from htcmagic.magics.options import parse, pool_arguments, suggestion
+from htcmagic.magics.options import parse, pool_arguments
 from htcmagic.magics.output import say
-from htcmagic.magics.submit import SETTING
+from htcmagic.magics.submit import named_items, setting
 
 if TYPE_CHECKING:
     from htcmagic.functions.cellrun import CellRun
@@ -120,32 +120,21 @@ class PythonMagics(Magics):
 
         args = parse(self.condor_defaults, line)
         if args.settings or args.clear:
-            set_defaults(_settings(args.settings), anew=args.clear)
+            set_defaults(dict(map(setting, args.settings)), anew=args.clear)
         say(" ".join(shlex.quote(f"{name}={value}") for name, value in {**DEFAULTS, **defaults()}.items()))
 
 
 def _wish(args: argparse.Namespace, namespace: dict[str, Any]) -> Wish:
-    from htcmagic.errors import CellError
     from htcmagic.functions.cells import Wish
     from htcmagic.functions.place import defaults, resources
 
     asked = {name: getattr(args, name) for name in ("memory", "cpus", "disk", "gpus")}
-    over = None
-    if args.over:
-        if args.over not in namespace:
-            if not args.over.isidentifier():
-                raise UsageError(f"--over takes the name of a variable: items = {args.over}, then --over items")
-            near = suggestion(args.over, dict.fromkeys(name for name in namespace if not name.startswith("_")))
-            raise UsageError(f"--over {args.over}: there is no variable {args.over} in the notebook.{near}")
-        over = namespace[args.over]
-        if over is None:
-            raise CellError(f"--over {args.over}: it is None.", hint="Give a list of items.")
-    settings = {**defaults(), **resources(**_settings(args.settings)), **resources(**asked)}
+    settings = {**defaults(), **resources(**dict(map(setting, args.settings))), **resources(**asked)}
     if args.follow:
         settings = {"stream_output": "true", **settings}
     where = {name: getattr(args, name) for name in ("python", "container", "stack", "ship_env", "kernel")}
     return Wish(
-        over=over,
+        over=named_items(args.over, namespace),
         over_name=args.over or "",
         inputs=_words(args.inputs),
         outputs=_words(args.outputs),
@@ -159,16 +148,6 @@ def _wish(args: argparse.Namespace, namespace: dict[str, Any]) -> Wish:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _settings(words: list[str]) -> dict[str, str]:
-    settings = {}
-    for word in words:
-        found = SETTING.match(word)
-        if not found:
-            raise UsageError(f"{word}: a setting is written KEY=VALUE, quoted if it has blanks: 'requirements=a && b'")
-        settings[found.group(1)] = found.group(2)
-    return settings
 
 
 def _send(args: argparse.Namespace, order: Order) -> CellRun | None:

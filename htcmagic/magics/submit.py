@@ -178,23 +178,28 @@ def submit(shell: Any, args: argparse.Namespace, describe: Describe) -> Cluster 
     return cluster
 
 
+def named_items(name: str | None, namespace: dict[str, Any]) -> Any:
+    """Return the items that ``--over`` names; None without it."""
+    if not name:
+        return None
+    if name not in namespace:
+        if not name.isidentifier():
+            raise UsageError(f"--over takes the name of a variable: items = {name}, then --over items")
+        near = suggestion(name, dict.fromkeys(known for known in namespace if not known.startswith("_")))
+        raise UsageError(f"--over {name}: there is no variable {name} in the notebook.{near}")
+    if namespace[name] is None:
+        raise CellError(f"--over {name}: it is None.", hint="Give a list of items.")
+    return namespace[name]
+
+
 def _options(args: argparse.Namespace, namespace: dict[str, Any]) -> submission.Options:
     from htcmagic.jobs import submission
     from htcmagic.jobs.items import text_of
 
-    settings = dict(_setting(text) for text in args.set)
+    settings = dict(setting(text) for text in args.set)
     if args.out and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
         raise UsageError(f"-o {args.out}: not a Python name.")
-    over = None
-    if args.over:
-        if args.over not in namespace:
-            if not args.over.isidentifier():
-                raise UsageError(f"--over takes the name of a variable: items = {args.over}, then --over items")
-            near = suggestion(args.over, dict.fromkeys(name for name in namespace if not name.startswith("_")))
-            raise UsageError(f"--over {args.over}: there is no variable {args.over} in the notebook.{near}")
-        over = namespace[args.over]
-        if over is None:
-            raise CellError(f"--over {args.over}: it is None.", hint="Give a list of items.")
+    over = named_items(args.over, namespace)
     for option in ("count", "max_idle", "max_materialize"):
         number = getattr(args, option)
         if number is not None and number < 1:
@@ -215,10 +220,11 @@ def _options(args: argparse.Namespace, namespace: dict[str, Any]) -> submission.
     )
 
 
-def _setting(text: str) -> tuple[str, str]:
+def setting(text: str) -> tuple[str, str]:
+    """Return name and value of ``KEY=VALUE``."""
     found = SETTING.match(text)
     if found:
         return found.group(1), found.group(2)
     if UNIT.match(text):
         raise UsageError(f"{text}: write a size in one word, as 2{text}.")
-    raise UsageError(f"{text}: a setting is written KEY=VALUE, quoted if it has blanks: --set 'x=a b'")
+    raise UsageError(f"{text}: a setting is written KEY=VALUE, quoted if it has blanks: 'requirements=a && b'")

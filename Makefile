@@ -46,12 +46,14 @@ test: setup lint
 	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile
 
 test-slow: setup
+	.ci/need chromium -- sh -c 'command -v chromium'
+	.ci/need iproute2 -- sh -c 'command -v ip'
 	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 test-all: test test-slow
 
 bench: setup
-	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(REPORT),--report $(REPORT) --choosing docs/which-engine.md)
 
 clean:
 	rm -rf .venv build dist

@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 
 import bar
+import choosing
+import engines
 import functions
 import watching
 from kernels import kernels
@@ -201,4 +203,7 @@ CASES: dict[int, tuple[str, Callable[[Bench, Size], list[Row]]]] = {
     12: ("functions: a thousand calls", functions.calls),
     13: ("functions: waiting", functions.outstanding),
     14: ("functions: a cell in a job", functions.cell),
+    15: ("engines: through us and by hand", engines.calls),
+    16: ("engines: a DAG", engines.workflow),
+    17: ("engines: which one", choosing.choosing),
 }

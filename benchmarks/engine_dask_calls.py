@@ -6,6 +6,7 @@ from typing import Any
 
 import dask_calls
 from dask_calls import cold, end, warm
+from trials import trials
 from worker import serve
 
 
@@ -30,8 +31,13 @@ def start(workers: int) -> None:
     dask_calls._there.update(cluster=cluster, client=cluster.client)  # noqa: SLF001
 
 
+def call(function: Any, *arguments: Any) -> Any:
+    """Call a function."""
+    return dask_calls._there["client"].submit(function, *arguments, pure=False).result  # noqa: SLF001
+
+
 dask_calls.start = start
 dask_calls.double = double
 
 if __name__ == "__main__":
-    serve(ready, cold, warm, end)
+    serve(ready, cold, warm, end, *trials(call))

@@ -7,6 +7,7 @@ from typing import Any
 
 import parsl_calls
 from parsl_calls import cold, end, warm
+from trials import trials
 from worker import serve
 
 
@@ -42,7 +43,14 @@ def start(workers: int) -> None:
     parsl_calls._app["double"] = parsl.python_app(double)  # noqa: SLF001
 
 
+def call(function: Any, *arguments: Any) -> Any:
+    """Call a function."""
+    import parsl  # noqa: PLC0415
+
+    return parsl.python_app(function)(*arguments).result
+
+
 parsl_calls.start = start
 
 if __name__ == "__main__":
-    serve(ready, cold, warm, end)
+    serve(ready, cold, warm, end, *trials(call))

@@ -1,4 +1,4 @@
-"""Engines through htcmagic.engines, beside the same engines configured by hand: first result, and warm calls."""
+"""Engines through htcmagic.engines, beside the same engines configured by hand; DAGs beside condor_submit_dag's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 BOUND = 1.05
 CALLS, WORKERS = 1000, 2
-ENGINES = {"parsl_calls": "Parsl", "dask_calls": "Dask"}
+ENGINES = {"parsl_calls": "Parsl", "dask_calls": "Dask", "ipp_calls": "ipyparallel"}
+NODES, NODES_BOUND = 500, 1.2
 
 
 def calls(bench: Bench, size: Size) -> list[Row]:
@@ -43,10 +44,21 @@ def life(bench: Bench, who: str) -> dict[str, list[float]]:
     return found
 
 
-if __name__ == "__main__":
-    from cases import QUICK
-    from pool import bench as pool
-    from report import table
-
-    with pool() as here:
-        print(table(calls(here, QUICK)))
+def workflow(bench: Bench, size: Size) -> list[Row]:
+    """Run a DAG of function nodes, by turns ours and one written by hand."""
+    nodes = NODES * size.jobs // 10_000
+    times: Times = {"seconds": {}, "sent": {}}
+    for _ in range(size.few):
+        for who in ("dag_calls", "dag_by_hand"):
+            bench.rest()
+            with bench.ours(who) if who == "dag_calls" else bench.peers(who) as worker:
+                worker.do("ready")
+                measured = worker.do("workflow", nodes=nodes)
+                for name, found in times.items():
+                    found.setdefault(who, []).append(float(measured[name]))
+    ours, peer = ({name: tuple(found[who]) for name, found in times.items()} for who in ("dag_calls", "dag_by_hand"))
+    what = f"a DAG of {nodes:,} function nodes"
+    return [
+        Row(f"{what}, to its result | by hand, condor_submit_dag", ours["seconds"], peer["seconds"], bound=NODES_BOUND),
+        Row(f"{what}, until it is sent | by hand, condor_submit_dag", ours["sent"], peer["sent"]),
+    ]

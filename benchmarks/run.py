@@ -13,6 +13,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import choosing
 import report
 from cases import CASES, FULL, QUICK
 from pool import bench
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="N[,N]", help="only these comparisons")
     parser.add_argument("--quick", action="store_true", help="1,000 jobs and fewer runs: a look, not a verdict")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as a page of Markdown, too")
+    parser.add_argument("--choosing", type=Path, metavar="FILE", help="write the table of engines into this page, too")
     parser.add_argument("--no-demo", action="store_true", help="leave the demo out")
     args = parser.parse_args(argv)
     chosen = [int(word) for word in args.only.split(",") if word] or list(CASES)
@@ -48,12 +50,20 @@ def main(argv: list[str] | None = None) -> int:
     print(last)
     for file in {BUILD / "performance.md", args.report} - {None}:
         file.write_text(report.markdown(sections, versions(), last))
+    if args.choosing is not None:
+        choosing.write(args.choosing, versions())
     return 1 if failures or any(row.failed for row in rows) else 0
 
 
 def versions() -> dict[str, str]:
     """Return what was compared."""
-    names = {"HTCondor": "htcondor", "Parsl": "parsl", "dask-jobqueue": "dask-jobqueue", "distributed": "distributed"}
+    names = {
+        "HTCondor": "htcondor",
+        "Parsl": "parsl",
+        "dask-jobqueue": "dask-jobqueue",
+        "distributed": "distributed",
+        "ipyparallel": "ipyparallel",
+    }
     return {name: version(package) for name, package in names.items()}
 
 

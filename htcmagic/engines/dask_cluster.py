@@ -86,6 +86,7 @@ def dask(
         _encrypts(options["security"])
     scheduler = _scheduler(client, options.pop("scheduler_options", {}))
     engine = Engine(session.begin("dask", label, client.pool), client)
+    engine.address = 'htcmagic.engines.dask(…, scheduler_options={"host": "…"})'
     _write(engine.session.folder / RUN, script(around, [RUNS.replace("{probe}", around.probe('${4:+"$4"}'))]))
     _link_dashboard()
     directives = {"RequestCpus": cores, **around.commands(here=client.pool.personal), **directives}
@@ -161,11 +162,12 @@ def _scheduler(client: Client, given: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     CellError
-        There is no free port.
+        There is no free port; workers could not get there.
     """
     if client.pool.personal:
         return {"host": network.LOOPBACK, "dashboard_address": f"{network.LOOPBACK}:0", **given}
     host = given.get("host") or network.address(client)
+    network.usable("host", str(host), client)
     wanted = given.get("port", network.ports())
     port = network.check("port", wanted, 1, host)[0] if isinstance(wanted, tuple) else wanted
     return {"dashboard_address": ":0", **given, "host": host, "port": port}
@@ -182,6 +184,10 @@ def _link_dashboard() -> None:
 RUNS = """\
 htc_command=$1
 {probe}
+case " $htc_command " in
+*" --host "* | *" --interface "* | *" --listen-address "* | *" --contact-address "*) htc_address= ;;
+esac
+[ -z "$htc_address" ] || htc_command+=" --host $htc_address"  # alone it asks for the way to 8.8.8.8, which may not be
 if [ -n "$2" ] && [ -e "$_CONDOR_SCRATCH_DIR/${3##*/}" ]; then  # files that HTCondor has brought along
     htc_command=${htc_command//"$2"/"$_CONDOR_SCRATCH_DIR"}
 fi

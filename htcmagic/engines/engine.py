@@ -12,6 +12,7 @@ from htcmagic.engines import rows, session
 from htcmagic.engines.lease import end_processes
 from htcmagic.engines.rows import Job
 from htcmagic.engines.session import Session
+from htcmagic.engines.surroundings import REACHED_S, UNREACHED
 from htcmagic.errors import HTCMagicError
 from htcmagic.jobs.display import clean
 from htcmagic.jobs.model import JobId
@@ -53,6 +54,10 @@ class Engine:
         """Is told of each job that has ended and should not have."""
         self.graph: Callable[[], Any] = lambda: None
         """The graph of its tasks, where it knows one."""
+        self.address = ""
+        """The option that names the notebook's address, for people."""
+        self.refused = ""
+        """Why none of its jobs could work; it is to be stopped."""
         self.ended = False
         self.known: dict[JobId, Job] = {}
         self.ends: list[str] = []
@@ -128,6 +133,8 @@ class Engine:
                     self.ends = [*self.ends, said][-KEPT:]
             if fresh:
                 self.lost(job)
+            if UNREACHED in said and not any(map(_reached, list(self.known.values()))):
+                self.refused = self.refused or said
 
     def trouble(self, job: Job) -> str:
         """Return why a job has ended that should not have; empty if it should."""
@@ -139,7 +146,8 @@ class Engine:
             return "" if ours else f"{one} was removed: {clean(job.removed, 200) or 'no reason is known'}"
         if job.exit_code:
             words = clean(job.last_words(), 300)
-            return f"{one} ended with exit status {job.exit_code}" + (f": {words}" if words else "")
+            way = f". Give an address of this machine that it reaches: {self.address}" if UNREACHED in words else ""
+            return f"{one} ended with exit status {job.exit_code}" + (f": {words}{way}" if words else "")
         return ""
 
     def status(self) -> Listing:
@@ -174,6 +182,13 @@ class Engine:
                 session.clear(self.session)
         finally:
             self._finished.set()
+
+
+def _reached(job: Job) -> bool:
+    """Whether a job has got through to the notebook."""
+    if job.busy:
+        return time.time() - job.since > REACHED_S
+    return job.status == rows.COMPLETED and job.exit_code == 0
 
 
 def _over(job: Job | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import shlex
 import subprocess
 import sys
@@ -34,7 +35,7 @@ exec "$htc_python" -m ipyparallel.engine --file="$htc_file" --timeout=60 --log-l
 DESCRIPTION = """\
 universe = vanilla
 executable = {run}
-arguments = {file}
+arguments = {words}
 transfer_input_files = {files}
 output = {logs}/engine-$(ClusterId).$(ProcId).out
 error = {logs}/engine-$(ClusterId).$(ProcId).err
@@ -100,7 +101,9 @@ def ipyparallel(
     asked = {"request_cpus": cores, "request_memory": memory, "request_disk": disk}
     lines = [f"{name} = {value}" for name, value in around.commands(here=client.pool.personal).items()]
     lines += marked(asked | {name: value for name, value in options.items() if name not in traits})
+    network.usable("controller_ip", str(theirs.get("controller_ip") or _listens(client)), client)
     engine = Engine(session.begin("ipyparallel", label, client.pool), client)
+    engine.address = 'htcmagic.engines.ipyparallel(…, controller_ip="…")'
     folder = engine.session.folder
     (folder / "logs").mkdir(mode=0o700)
     (folder / RUN).write_text(_worker(around), encoding="utf-8", errors="surrogateescape")
@@ -155,6 +158,15 @@ def _settings(engine: Engine, launcher: type) -> dict[str, Any]:
     return settings
 
 
+def _place(connection: Path) -> str:
+    """Return where the controller waits for engines to register, as ``HOST:PORT``; nothing where that is not told."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads(connection.read_text())
+        host = str(told["interface"]).partition("://")[2]
+        return f"{told['location'] if host in {'*', '0.0.0.0'} else host}:{int(told['registration'])}"  # noqa: S104
+    return ""
+
+
 def _listens(client: Client) -> str:
     return network.LOOPBACK if client.pool.personal else network.address(client)
 
@@ -177,7 +189,7 @@ def _launcher(engine: Engine, around: Surroundings, lines: list[str]) -> type:
             file = self.connection_files["engine"]
             text = DESCRIPTION.format(
                 run=folder / RUN,
-                file=f'"{shlex.quote(file)}"',
+                words=f'"{shlex.quote(file)} {_place(Path(file))}"',
                 files=", ".join([file, *around.files()]),
                 logs=folder / "logs",
                 label=session.expression(engine.session.label).strip('"'),

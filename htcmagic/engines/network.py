@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import re
 import socket
@@ -40,6 +41,30 @@ def _toward(told: str) -> str:
             return str(asking.getsockname()[0])
     except OSError:
         return ""
+
+
+def usable(option: str, host: str, client: Client) -> None:
+    """Make sure that an address leads from other machines to this one, as far as that can be known here.
+
+    Raises
+    ------
+    CellError
+        It does not.
+    """
+    if client.pool.personal or host in {"", "*"}:
+        return
+    try:
+        found = {str(one[4][0]) for one in socket.getaddrinfo(host, None)}
+    except OSError:
+        raise CellError(
+            f"{option}: there is no machine {host}.", hint=f"This one, seen from the pool: {address(client)}"
+        ) from None
+    own = address(client)
+    if all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found) and own != LOOPBACK:
+        raise CellError(
+            f"{option}: at {host} each machine reaches itself, and not this one.",
+            hint=f"This one, seen from the pool: {own}",
+        )
 
 
 def ports() -> tuple[int, int]:

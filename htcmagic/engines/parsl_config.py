@@ -94,6 +94,7 @@ def parsl(
     network_options = _network(client, parts["executor"])
     commands = _commands(parts["jobs"], seconds, around, here=client.pool.personal)
     engine = Engine(session.begin("parsl", label, client.pool), client)
+    engine.address = 'htcmagic.engines.parsl(…, address="…")'
     wanted = {
         "max_blocks": blocks,
         "init_blocks": blocks,
@@ -207,7 +208,8 @@ def _launch(executors: Any) -> str:
     program, _, words = stock.partition(" ")
     if program != "process_worker_pool.py":
         return str(stock)
-    return f'htc_probe {{addresses}} {{worker_port}}; exec "$htc_python" -m {MODULE}.process_worker_pool {words}'
+    port = "worker_port" if "{worker_port}" in words else "task_port"  # as Parsl before 2025.6 calls it
+    return f'htc_probe {{addresses}} {{{port}}}; exec "$htc_python" -m {MODULE}.process_worker_pool {words}'
 
 
 def _network(client: Client, given: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +226,7 @@ def _network(client: Client, given: dict[str, Any]) -> dict[str, Any]:
         middle = (first + end) // 2
         found |= {"worker_port_range": (first, middle), "interchange_port_range": (middle, end)}
     chosen = found | given
+    network.usable("address", str(chosen["address"]), client)
     network.check("worker_port_range", chosen.get("worker_port_range"), 1, "")
     network.check("interchange_port_range", chosen.get("interchange_port_range"), 3, "127.0.0.1")
     return found
@@ -245,7 +248,8 @@ def _end_with(engine: Engine, executor: Any, module: Any) -> None:
             return
         if not this.bad_state_is_set:
             with contextlib.suppress(Exception):  # of tasks that end at this moment
-                this.set_bad_state_and_fail_all(RuntimeError(f"The engine {engine.id} was stopped."))
+                why = engine.refused or f"The engine {engine.id} was stopped."
+                this.set_bad_state_and_fail_all(RuntimeError(why))
         with contextlib.suppress(Exception):  # Parsl's own way down; what is left we remove
             loaded = module.dfk()
             if this in loaded.config.executors:

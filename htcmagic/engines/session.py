@@ -43,6 +43,8 @@ CLUSTERS = "clusters"
 """The file of what it has submitted: a cluster a line."""
 REASON = "by its engine"
 """Why jobs were removed, where the engine itself has done it."""
+PATIENT = 10
+"""How nice the process is that clears away."""
 SHIM = """\
 #!/bin/bash
 # {name} of engine {id}: to its pool, and with its mark.
@@ -232,6 +234,8 @@ def _lease(family: Path, pid: int, started_ticks: int) -> None:
         cwd="/",
         start_new_session=True,
     )
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, started.pid, PATIENT)  # workers start at the same time, and come first
     file.write_text(str(started.pid))
     _reaped.append(started)
 

@@ -21,6 +21,10 @@ WORDS = ("kernel", "stack", "container", "ship_env")
 """Options of every engine, as ``%%condor_python`` has them."""
 REFUSED = 97
 """Exit status of a worker that says why it cannot work."""
+UNREACHED = "cannot reach the notebook at"
+"""In its words, where that is the reason."""
+REACHED_S = 12.0
+"""A worker that runs for longer has reached it: each trial takes 8 s at most."""
 INSIDE = """\
 if [ -z "${{HTCMAGIC_ENGINE_INSIDE:-}}" ]; then  # {about}
     htc_folder=$(mktemp -d "${{_CONDOR_SCRATCH_DIR:-${{TMPDIR:-/tmp}}}}/.htcmagic.XXXXXXXX") || exit 97
@@ -49,14 +53,15 @@ failed = []
 for place in places:
     address, _, port = place.rpartition(":")
     try:
-        socket.create_connection((address.strip("[]"), int(port)), 8).close()
+        with socket.create_connection((address.strip("[]"), int(port)), 8) as there:
+            sys.stdout.write(there.getsockname()[0])
         break
     except OSError as error:
         failed.append("%s: %s" % (place, error.strerror or error))
 else:
     if places:
-        stop("%s cannot reach the notebook at %s" % (host, "; ".join(failed)))
-"""
+        stop("%s UNREACHED %s" % (host, "; ".join(failed)))
+""".replace("UNREACHED", UNREACHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,13 @@ class Surroundings:
         early : str
             Lines of the user's that come after the set-up, and before Python is looked for.
         """
-        lines = [*self._set_up(), early, self.place.shell(), MISSING]
+        lines = [*self._set_up(), early, SHORT, self.place.shell(), MISSING]
         where = shlex.quote(self.directory)
         lines.append(f'[ ! -d {where} ] || export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}"{where}')
         return "\n".join(filter(None, lines))
 
     def probe(self, addresses: str = "") -> str:
-        """Return the line that ends a worker which could not work.
+        """Return the line that ends a worker which could not work; else its own address is in ``$htc_address``.
 
         Parameters
         ----------
@@ -99,7 +104,7 @@ class Surroundings:
             Shell words ``HOST:PORT``; one of them must be reachable.
         """
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return f'"$htc_python" -c {shlex.quote(PROBE)} {version} {self.module} {addresses} || exit $?'
+        return f'htc_address=$("$htc_python" -c {shlex.quote(PROBE)} {version} {self.module} {addresses}) || exit $?'
 
     def commands(self, *, here: bool) -> dict[str, str]:
         """Return the submit commands that bring a worker there."""
@@ -124,6 +129,10 @@ class Surroundings:
         return [INSIDE.format(about=f"{environment.kind} {environment.kernel}", tag=tag, setup=setup, image=image)]
 
 
+SHORT = """\
+if [ "${#TMPDIR}" -gt 70 ] && mkdir -pm 700 "/tmp/htcmagic-$UID" && [ -O "/tmp/htcmagic-$UID" ]; then
+    export TMPDIR=/tmp/htcmagic-$UID  # a socket's name has 108 bytes at most
+fi"""
 MISSING = """\
 if ! command -v "$htc_python" >/dev/null 2>&1; then
     printf 'htcmagic: there is no %s on %s\\n' "$htc_python" "$(hostname)" >&2

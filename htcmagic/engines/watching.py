@@ -69,15 +69,14 @@ class Watch:
 
     def show(self) -> None:
         """Show it under the running cell, if there is one."""
-        from IPython import get_ipython  # noqa: PLC0415 - only where there is a front end
-        from IPython.display import display  # noqa: PLC0415
-
-        if getattr(get_ipython(), "kernel", None) is not None:
-            self._handle = display(self._data(), raw=True, display_id=True)
+        ipython = sys.modules.get("IPython")  # a plain program need not wait until that is imported
+        if ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None:
+            self._handle = ipython.display.display(self._data(), raw=True, display_id=True)
 
     def unwanted(self) -> bool:
-        """Whether another kernel has stopped it."""
-        return not self.engine.ended and (self.engine.session.folder / session.STOPPED).exists()
+        """Whether another kernel has stopped it, or none of its jobs could work."""
+        stopped = self.engine.session.folder / session.STOPPED
+        return not self.engine.ended and (bool(self.engine.refused) or stopped.exists())
 
     def look(self) -> None:
         """Look at the jobs, and show what has changed."""

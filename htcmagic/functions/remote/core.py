@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from htcmagic.functions import job
-from htcmagic.functions.remote import cell, failure, records
+from htcmagic.functions.remote import failure, records
 from htcmagic.functions.remote.records import Header, Part
 
 _numbers = itertools.count()
@@ -99,11 +99,13 @@ def _call(context: Context, task: Header, body: bytes, function: Callable[[], by
     if name not in context.functions:
         context.functions[name] = load(function())
     what = context.functions[name]
-    if isinstance(what, cell.Cell):
-        return what.run(pickle.loads(body) if body else {})
+    parts: list[Part]
+    if is_cell(what):
+        parts = what.run(pickle.loads(body) if body else {})
+        return parts
     arguments, keywords = pickle.loads(body)
     value = what(*arguments, **keywords)
-    parts: list[Part] = []
+    parts = []
     if isinstance(value, job.File):
         parts.append((f"file:{value.path.name}", value.path.resolve(strict=True)))
         value = job.File(value.path.name)
@@ -117,8 +119,16 @@ def load(data: bytes) -> Any:
         if folder not in sys.path and Path(folder).is_dir():
             sys.path.append(folder)
     if header["kind"] == "cell":
+        from htcmagic.functions.remote import cell  # noqa: PLC0415 - 3 ms that functions need not wait for
+
         return cell.Cell.read(header, body)
     return pickle.loads(body)
+
+
+def is_cell(what: Any) -> bool:
+    """Whether what :func:`load` has returned is a cell, and no function."""
+    module = sys.modules.get("htcmagic.functions.remote.cell")
+    return module is not None and isinstance(what, module.Cell)
 
 
 def dumped(value: Any) -> bytes:

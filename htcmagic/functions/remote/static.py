@@ -6,7 +6,7 @@ import faulthandler
 import os
 from pathlib import Path
 
-from htcmagic.functions.remote import cell, core, records
+from htcmagic.functions.remote import core, records
 
 
 def main(home: Path, chunk: str, *, transferred: bool) -> int:
@@ -42,5 +42,4 @@ def main(home: Path, chunk: str, *, transferred: bool) -> int:
             if "folder" in header:
                 records.remove(Path(header["folder"]))
             ok = bool(header["ok"])
-    is_cell = any(isinstance(each, cell.Cell) for each in context.functions.values())
-    return 1 if is_cell and not ok else 0
+    return 1 if not ok and any(map(core.is_cell, context.functions.values())) else 0

@@ -29,8 +29,8 @@ CHROMIUM_OPTIONS = [
 
 
 @contextlib.contextmanager
-def lab(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run JupyterLab on `folder`; its address and its token."""
+def lab(folder: Path, base: str = "/", **variables: str) -> Iterator[tuple[str, str]]:
+    """Run JupyterLab on `folder`, with these environment variables added; its address and its token."""
     settings = folder / ".lab" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -45,12 +45,18 @@ def lab(folder: Path) -> Iterator[tuple[str, str]]:
         "--LabApp.news_url=None",
         "--LabApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.base_url={base}",
     ]
-    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / ".lab")}
+    env = {
+        **os.environ,
+        **variables,
+        "JUPYTER_CONFIG_DIR": str(folder / ".config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / ".lab"),
+    }
     with (folder / "lab.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=env) as server:
         try:
-            _wait_for(f"http://127.0.0.1:{port}/api?token={token}")
-            yield f"http://127.0.0.1:{port}", token
+            _wait_for(f"http://127.0.0.1:{port}{base}api?token={token}")
+            yield f"http://127.0.0.1:{port}{base.rstrip('/')}", token
         finally:
             server.terminate()
 

@@ -26,6 +26,7 @@ from htcmagic.pool.resolve import connect
 
 WORKER_LEAVES_S = 60
 """A worker that cannot reach the scheduler for so long ends."""
+CLOSE_S = 10
 RUN = "worker.sh"
 PREFIX = "JUPYTERHUB_SERVICE_PREFIX"
 STOCK_LINK = "{scheme}://{host}:{port}/status"
@@ -293,5 +294,10 @@ def _replace(cluster: Any, job: Job) -> None:
 
 
 def _close(cluster: Any) -> None:
-    if cluster is not None:
-        cluster.close(timeout=10)
+    """Close it from another thread than its own."""
+    if cluster is None:
+        return
+    if cluster.asynchronous:  # in a server's loop, as the pane of dask-labextension has it
+        asyncio.run_coroutine_threadsafe(cluster._close(), cluster.loop.asyncio_loop).result(CLOSE_S)  # noqa: SLF001
+    else:
+        cluster.close(timeout=CLOSE_S)

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     for folder in engines:
         _stop(folder)
     for folder in engines:
-        end_processes(folder)
+        end_processes(folder, "processes", "children")
     done = [_remove(folder) for folder in engines]
     if all(done):
         shutil.rmtree(family, ignore_errors=True)
@@ -53,15 +53,24 @@ def _stop(folder: Path) -> None:
         (folder / STOPPED).touch()
 
 
-def end_processes(folder: Path) -> None:
-    """End an engine's own processes on this machine: an interchange, a controller."""
+def end_processes(folder: Path, *notes: str) -> None:
+    """End an engine's own processes on this machine: an interchange, a controller.
+
+    Parameters
+    ----------
+    folder : Path
+        The engine's.
+    *notes : str
+        The files that tell of them; if not given, the one of those that are no children of the kernel's.
+    """
     found = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in (folder / "processes").read_text().splitlines():
-            pid, started_ticks = map(int, line.split())
-            one = processes.look(pid)
-            if one is not None and one.started_ticks == started_ticks:
-                found.append(one)
+    for name in notes or ("processes",):
+        with contextlib.suppress(OSError, ValueError):
+            for line in (folder / name).read_text().splitlines():
+                pid, started_ticks = map(int, line.split())
+                one = processes.look(pid)
+                if one is not None and one.started_ticks == started_ticks:
+                    found.append(one)
     table = processes.everything() if found else {}
     below = {pid for one in found for pid in processes.below(one.pid, table)}
     processes.end([*found, *(table[pid] for pid in below)])

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,8 @@ def parsl(
     config.engine = engine
     engine.graph = lambda: importlib.import_module("htcmagic.engines.parsl_graph").tasks(module.dfk())
     _end_with(engine, executor, module)
+    if config.monitoring is not None:
+        _noted(engine, config.monitoring, executor)
     watch(engine)
     return config
 
@@ -230,6 +233,20 @@ def _network(client: Client, given: dict[str, Any]) -> dict[str, Any]:
     network.check("worker_port_range", chosen.get("worker_port_range"), 1, "")
     network.check("interchange_port_range", chosen.get("interchange_port_range"), 3, "127.0.0.1")
     return found
+
+
+def _noted(engine: Engine, *starting: Any) -> None:
+    """Have the processes of Parsl's monitoring ended when the kernel is killed, which they themselves do not see."""
+
+    def wrapped(start: Callable[..., Any]) -> Callable[..., Any]:
+        def started(*arguments: Any, **keywords: Any) -> Any:
+            with session.noting(engine.session):
+                return start(*arguments, **keywords)
+
+        return started
+
+    for one in starting:
+        one.start = wrapped(one.start)
 
 
 def _end_with(engine: Engine, executor: Any, module: Any) -> None:

@@ -33,6 +33,8 @@ from htcmagic.pool.client import environment
 ATTRIBUTE = "HtcmagicEngine"
 NOTES = "processes"
 """The file of an engine's own processes on this machine: number and start time a line."""
+CHILDREN = "children"
+"""The like of children of the kernel itself, which are ended when it was killed, and else end in their own way."""
 NOTE = 'echo $$ "$(cut -d " " -f 22 /proc/$$/stat)" >>"$0" && exec "$@"'
 PROGRAMS = ("condor_submit", "condor_q", "condor_rm", "condor_submit_dag")
 APPENDS = frozenset({"condor_submit", "condor_submit_dag"})
@@ -183,6 +185,22 @@ def locked() -> Iterator[None]:
 def noted(session: Session, command: list[str]) -> list[str]:
     """Return a command that notes its process before it starts: some programs hide their names and environments."""
     return ["/bin/bash", "-c", NOTE, str(session.folder / NOTES), *command]
+
+
+@contextlib.contextmanager
+def noting(session: Session) -> Iterator[None]:
+    """Note the processes that this kernel starts meanwhile."""
+    before = _children()
+    try:
+        yield
+    finally:
+        with (session.folder / CHILDREN).open("a") as file:
+            file.writelines(f"{pid} {started_ticks}\n" for pid, started_ticks in _children() - before)
+
+
+def _children() -> set[tuple[int, int]]:
+    table = processes.everything()
+    return {(pid, table[pid].started_ticks) for pid in processes.below(os.getpid(), table)}
 
 
 def clear(session: Session) -> None:

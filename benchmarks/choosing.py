@@ -25,11 +25,10 @@ PATIENCE_S = 60.0
 HEAD = ("", "first result", "1,000 results from nothing", "a warm call", "listens on", "its job is evicted")
 HEAD_KERNEL = "the notebook's kernel is killed"
 MARKS = re.compile(r"(<!-- measured -->\n).*?(<!-- end of measured -->)", re.DOTALL)
-PAGE = """
+PAGE = """\
 Measured by `make bench` on one personal pool with {workers} workers ({machine}). A call doubles a number; medians.
 
 {table}
-
 """
 ENGINES = {
     "map_calls map": "`htcmagic.map`",
@@ -170,4 +169,4 @@ def write(file: Path, versions: dict[str, str]) -> None:
     """Put the table between its marks in a page."""
     text, made = file.read_text(), page(versions)
     if made:
-        file.write_text(MARKS.sub(lambda found: found[1] + made.lstrip("\n") + found[2], text))
+        file.write_text(MARKS.sub(lambda found: found[1] + made + found[2], text))

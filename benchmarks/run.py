@@ -18,6 +18,8 @@ import report
 from cases import CASES, FULL, QUICK
 from pool import bench
 
+LONG = frozenset({17})
+"""Cases that take minutes whatever the number of jobs: not among the quick ones."""
 BUILD = Path(__file__).resolve().parents[1] / "build"
 
 EXPLAINED = """\
@@ -35,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--choosing", type=Path, metavar="FILE", help="write the table of engines into this page, too")
     parser.add_argument("--no-demo", action="store_true", help="leave the demo out")
     args = parser.parse_args(argv)
-    chosen = [int(word) for word in args.only.split(",") if word] or list(CASES)
+    usual = [number for number in CASES if number not in LONG] if args.quick else list(CASES)
+    chosen = [int(word) for word in args.only.split(",") if word] or usual
     if not set(chosen) <= set(CASES):
         parser.error(f"--only {args.only}: there are {cases}")
     if args.no_demo and 6 in chosen:

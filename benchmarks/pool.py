@@ -86,6 +86,7 @@ class Bench:
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
     """Start the pool; take it down with all its files, whatever happens."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process would compile ours anew, and not the peers'
     for name in list(os.environ):
         if name.upper().startswith(("_CONDOR_", "CONDOR_CONFIG")):
             del os.environ[name]  # whatever pool this machine belongs to, the benchmarks bring their own

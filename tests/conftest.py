@@ -22,6 +22,8 @@ for _name in list(os.environ):
     if _name.upper().startswith(("_CONDOR_", "CONDOR_CONFIG")):
         del os.environ[_name]  # whatever pool this machine belongs to, the tests bring their own
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of kernels need not compile the same modules
+
 from htcmagic import places  # noqa: E402
 from htcmagic.pool import personal, programs, resolve  # noqa: E402
 

@@ -172,10 +172,20 @@ def test_files_go_along_and_come_home(notebook):
     )
     ran(notebook, "--inputs in.txt,hidden", cell)
     assert value(notebook, "open(c[0].result()).read()") == "from here7"
-    assert value(notebook, "[p.read_text() for n, p in c[0].outcome().files().items() if n == 'beside.txt']") == [
-        "beside"
-    ]
+    assert value(notebook, "c.files(0)['beside.txt'].read_text()") == "beside"
     assert not value(notebook, "os.path.exists('made.txt')")
+
+
+def test_threads_and_exit_functions_of_a_cell_have_their_time(notebook, tmp_path):
+    cell = (
+        "import atexit, pathlib, threading, time\n"
+        "def late(name):\n    time.sleep(0.5)\n    pathlib.Path(folder, name).write_text(name)\n"
+        "atexit.register(late, 'exit')\nthreading.Thread(target=late, args=('thread',)).start()\nprint('said', end='')"
+    )
+    notebook.run(f"folder = {str(tmp_path)!r}")
+    ran(notebook, "", cell)
+    assert value(notebook, "[c.wait().done, c[0].job.stdout()]") == [True, "said"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["exit", "thread"]
 
 
 def test_printed_and_displayed_is_kept_and_shown(notebook):

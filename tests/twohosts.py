@@ -1,7 +1,8 @@
 """Two hosts on one machine, for a process inside of ALONE: networks with a wire between them, a real pool across it.
 
 The notebook's host has collector, negotiator and schedd, and an address that the other one does not know; the
-other host has the startd. So whatever a worker needs of the notebook crosses a network.
+other host has the startd, and does not see the notebook's folders. So whatever a worker needs of the notebook crosses a
+network; the programs of the machine, this Python among them, are on both.
 """
 
 from __future__ import annotations
@@ -52,18 +53,24 @@ def run(*words: str) -> str:
 
 @contextlib.contextmanager
 def two_hosts(folder: Path) -> Iterator[None]:
-    """Wire two hosts, and run a pool over them that HTCondor's configuration names."""
+    """Wire two hosts, run a pool over them that HTCondor's configuration names, and stand in the notebook's folder."""
     os.environ["HTCMAGIC_HOME"] = str(folder / "home")
-    with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as other:
+    own = [folder / name for name in ("notebook", "work")]
+    for each in own:
+        each.mkdir()
+    os.chdir(own[1])
+    with subprocess.Popen(["unshare", "--net", "--mount", "sleep", "infinity"]) as other:
         try:
             until(lambda: network(other.pid) != network("self"))
             wire(other.pid)
+            for each in own:
+                run(*entering(other.pid), "mount", "-t", "tmpfs", "none", str(each))
             config = places.private(places.pool_dir() / "config.d")
             (config / "two.conf").write_text(FIRST)
             personal.up()
             with second(other.pid, folder / "second"):
                 os.environ["CONDOR_CONFIG"], os.environ["CONDOR_IDS"] = str(personal.config_file()), "0.0"
-                os.environ["HTCMAGIC_HOME"] = str(folder / "notebook")
+                os.environ["HTCMAGIC_HOME"] = str(own[0])
                 until(lambda: slots() == ["worker"])
                 yield
         finally:
@@ -77,9 +84,14 @@ def network(process: int | str) -> Path:
     return Path(f"/proc/{process}/ns/net").readlink()
 
 
+def entering(pid: int) -> tuple[str, ...]:
+    """Return what begins a command on another process's host."""
+    return ("nsenter", "--target", str(pid), "--net", "--mount")
+
+
 def wire(pid: int) -> None:
     """Have a wire to another process's network, and an address of our own that is not on it."""
-    there = ("nsenter", "--target", str(pid), "--net", "ip")
+    there = (*entering(pid), "ip")
     run("ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", str(pid))
     for words in (("ip",), there):
         run(*words, "link", "set", "lo", "up")
@@ -98,7 +110,7 @@ def second(pid: int, folder: Path) -> Iterator[None]:
     config.write_text(SECOND.format(first=personal.config_file(), folder=folder))
     found = programs.find()
     assert found is not None, "HTCondor's programs are missing. Run: make setup"
-    words = ["nsenter", "--target", str(pid), "--net", *identity().prefix, str(found.program("condor_master")), "-f"]
+    words = [*entering(pid), *identity().prefix, str(found.program("condor_master")), "-f"]
     with subprocess.Popen(words, env={**os.environ, "CONDOR_CONFIG": str(config)}) as master:
         try:
             yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -129,6 +128,5 @@ SCENES: dict[str, Callable[[], Any]] = {
 
 if __name__ == "__main__":
     scene, scratch = sys.argv[1], Path(sys.argv[2])
-    os.chdir(scratch)
     with two_hosts(scratch):
         print("=>", json.dumps(SCENES[scene]()), flush=True)

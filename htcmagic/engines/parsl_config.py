@@ -33,6 +33,8 @@ HEARTBEAT = {"heartbeat_period": 15, "heartbeat_threshold": 60}
 """Half of Parsl's own: so long a call waits for a block that was killed."""
 DRAINED_S = 600
 """Blocks of at least this walltime get no new calls in its last tenth."""
+CERTIFICATES = ("client.key_secret", "server.key_secret")
+"""What a worker opens of them."""
 KEEP_S = 600
 """How long a block that has ended stays in the queue, for Parsl to see it."""
 
@@ -123,6 +125,8 @@ def parsl(
     config.engine = engine
     engine.graph = lambda: importlib.import_module("htcmagic.engines.parsl_graph").tasks(module.dfk())
     _end_with(engine, executor, module)
+    there = weakref.ref(executor)
+    blocks_of.certificates = lambda: getattr(there(), "cert_dir", None)
     if config.monitoring is not None:
         _noted(engine, config.monitoring, executor)
     watch(engine)
@@ -197,7 +201,19 @@ htc_probe() {{  # ADDRESS,… PORT
     IFS=, read -ra htc_places <<<"$1"
     htc_places=("${{htc_places[@]/%/:$2}}")
     {probe}
-}}"""
+}}
+{OWN}"""
+
+
+OWN = """\
+htc_own() {  # LOGS CERTIFICATES: as the notebook has them; where that is not seen, in the job's folder
+    htc_logs=$1 htc_certificates=$2
+    [ -d "$1" ] || htc_logs=${_CONDOR_SCRATCH_DIR:-.}/logs
+    if [ "$2" != None ] && [ ! -d "$2" ]; then  # HTCondor has brought them along
+        htc_certificates=$_CONDOR_SCRATCH_DIR/.certificates
+        (umask 077 && mkdir -p "$htc_certificates" && cd "$_CONDOR_SCRATCH_DIR" && mv KEYS "$htc_certificates")
+    fi
+}""".replace("KEYS", " ".join(CERTIFICATES))
 
 
 def _interchange(engine: Engine) -> list[str]:
@@ -212,7 +228,9 @@ def _launch(executors: Any) -> str:
     if program != "process_worker_pool.py":
         return str(stock)
     port = "worker_port" if "{worker_port}" in words else "task_port"  # as Parsl before 2025.6 calls it
-    return f'htc_probe {{addresses}} {{{port}}}; exec "$htc_python" -m {MODULE}.process_worker_pool {words}'
+    words = words.replace("{logdir}", '"$htc_logs"').replace("{cert_dir}", '"$htc_certificates"')
+    own = f"htc_probe {{addresses}} {{{port}}}; htc_own '{{logdir}}' '{{cert_dir}}'"
+    return f'{own}; exec "$htc_python" -m {MODULE}.process_worker_pool {words}'
 
 
 def _network(client: Client, given: dict[str, Any]) -> dict[str, Any]:

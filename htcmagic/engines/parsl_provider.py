@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from parsl.jobs.states import JobState, JobStatus
@@ -10,6 +11,7 @@ from parsl.providers import CondorProvider
 
 from htcmagic.engines import rows
 from htcmagic.engines.engine import Engine
+from htcmagic.engines.parsl_config import CERTIFICATES
 from htcmagic.engines.rows import Job
 from htcmagic.errors import HTCMagicError
 from htcmagic.jobs.display import clean
@@ -32,6 +34,15 @@ class Provider(CondorProvider):  # type: ignore[misc]
     def __init__(self, engine: Engine, **options: Any) -> None:
         super().__init__(**options)
         self.engine = engine
+        self.certificates: Callable[[], str | None] = lambda: None
+        """The folder of the keys with which workers encrypt, once there is one."""
+        self._files: list[str] = list(options.get("transfer_input_files", ()))
+
+    def submit(self, *arguments: Any, **keywords: Any) -> Any:
+        """Send a block, with the keys that its workers need."""
+        keys = self.certificates()
+        self.transfer_input_files = [*self._files, *([f"{keys}/{name}" for name in CERTIFICATES] if keys else [])]
+        return super().submit(*arguments, **keywords)
 
     def execute_wait(self, cmd: str, timeout: int | None = None) -> Any:
         """Run one of HTCondor's programs, as this pool wants it."""

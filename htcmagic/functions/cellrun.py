@@ -199,6 +199,10 @@ class CellRun(Sequence[CellFuture]):
         """Return what a job has written to its standard error so far."""
         return self[index].stderr()
 
+    def files(self, index: int = 0) -> dict[str, Path]:
+        """Return the output files of one job by name: what it has left in ``htcmagic.output_dir()``."""
+        return self[index].outcome().files()
+
     def show(self, index: int | None = None) -> None:
         """Show what the cell has printed and displayed for one item, or for each that has ended."""
         if index is not None:

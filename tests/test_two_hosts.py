@@ -1,4 +1,4 @@
-"""Engines with notebook and workers on two hosts: real network namespaces, a real pool across the wire."""
+"""Notebook and workers on two hosts that share no folder of the notebook's: real networks, a real pool across them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ HERE = Path(__file__).parent
 REACHES = "Give an address of this machine that it reaches: htcmagic.engines."
 
 
-def played(scene: str, folder: Path) -> Any:
+def played(scene: str, folder: Path, what: str = "engines") -> Any:
     """Play a scene in a network of its own; return what it tells."""
     assert shutil.which("ip"), "ip is not on PATH. Install it: apt-get install iproute2"
     tried = subprocess.run([*ALONE, "/bin/true"], capture_output=True, text=True, check=False)
     assert tried.returncode == 0, f"This machine allows no user namespaces: {tried.stderr}"
     env = {name: value for name, value in os.environ.items() if name not in {"CONDOR_CONFIG", "CONDOR_IDS"}}
     done = subprocess.run(
-        [*ALONE, sys.executable, str(HERE / "twohosts_engines.py"), scene, str(folder)],
+        [*ALONE, sys.executable, str(HERE / f"twohosts_{what}.py"), scene, str(folder)],
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -35,6 +35,25 @@ def played(scene: str, folder: Path) -> Any:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.rpartition("=> ")[2])
+
+
+def test_descriptions_and_scripts_take_their_files_along(tmp_path):
+    told, made, said = played("cells", tmp_path, "jobs")
+    assert told == ["the data\n"] * 3
+    assert made == ["made.0", "made.1", "made.2"]
+    assert said == [["it's", "$x", str(n), WORKER] for n in range(3)]
+
+
+def test_python_cells_need_nothing_of_the_notebooks_folders(tmp_path):
+    assert played("python", tmp_path, "jobs") == [[11, 12, 13], [f"point {n}\n" for n in (1, 2, 3)], "1"]
+
+
+def test_maps_executors_and_tasks_need_neither_ports_nor_shared_files(tmp_path):
+    assert played("functions", tmp_path, "jobs") == [249500, 249500, 84, 3_000_000, 4]
+
+
+def test_results_of_a_dags_functions_travel_as_files(tmp_path):
+    assert played("workflow", tmp_path, "jobs") == 6
 
 
 def test_parsl_between_machines_is_encrypted(tmp_path):

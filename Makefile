@@ -43,12 +43,12 @@ lint: .venv/.done
 
 test: setup lint
 	.ci/need chromium -- sh -c 'command -v chromium'
-	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	.ci/need chromium -- sh -c 'command -v chromium'
 	.ci/need iproute2 -- sh -c 'command -v ip'
-	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-all: test test-slow
 

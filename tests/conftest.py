@@ -242,6 +242,22 @@ def make_executor(pool: Any) -> Iterator[Callable[..., Any]]:
         one._execution.end()
 
 
+LONG = frozenset(
+    f"test_{name}"
+    for name in (
+        *("personal_pool", "programs", "faults", "notebooks", "documentation", "launcher", "passthrough", "containers"),
+        *("container_create", "container_kernels", "condor_python", "executor_life", "kernel_create", "map_faults"),
+        *("engine_faults", "engine_parsl", "engine_containers", "live_browser", "live_clicks", "stacks"),
+    )
+)
+"""Files that take minutes: they come first, so that at the end no worker has one of them left alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have long files run first."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show the daemons' logs when a test on the pool fails."""

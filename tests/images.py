@@ -61,7 +61,7 @@ def folder() -> Path:
             if not (base / tag / "done").exists():
                 for old in base.iterdir():
                     if old.is_dir():
-                        _remove(old)
+                        remove(old)
                 _build(base, tag)
             return base / tag
     raise AssertionError("no folder can be written to")
@@ -99,7 +99,7 @@ def _build(base: Path, tag: str) -> None:
         (made / "done").touch()
         made.rename(base / tag)
     finally:
-        _remove(work)
+        remove(work)
 
 
 def _packages(work: Path, made: Path) -> None:
@@ -225,7 +225,7 @@ def _run(*command: str | Path) -> None:
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def _remove(work: Path) -> None:
+def remove(work: Path) -> None:
     """Delete it even where packages have made folders that nobody may write to."""
     for where, _, _ in os.walk(work):
         with contextlib.suppress(OSError):

@@ -325,6 +325,7 @@ def test_an_orphan_that_somebody_uses_is_left_alone(orphan: tuple[processes.Proc
     assert orphans.end([one for one in orphans.find() if one.kernel == "lonely"]) == []
 
 
+@pytest.mark.slow
 def test_a_container_without_a_server_is_one_of_them(kernels: Kernels, tmp_path: Path):
     words = [str(images.apptainer()), "exec", "-B", str(tmp_path), str(images.image("kernel"))]
     kernels.add("box", [*words, "python3", *IPYKERNEL[1:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 
 import pytest
 from conftest import Kernel, own_pool
@@ -66,6 +67,14 @@ def test_dask_uses_tls_and_files_go_along(visitor):
     assert value(visitor, "cluster.client.submit(lambda x: 2 * x, 21).result(40)") == 42
     visitor.run("cluster.close()", 30)
     assert value(visitor, "cluster.engine.client.query('true', ['ClusterId']).rows") == []
+
+
+def test_no_free_port_for_dask_is_said(visitor):
+    with socket.create_server(("", 47321)), socket.create_server(("", 47322)):
+        outcome = visitor.run(f"htcmagic.engines.dask(1, {SLOTS}, scheduler_options={{'port': (47321, 47323)}})")
+    assert "none of these ports is free" in outcome.error[2]
+    assert "Traceback" not in outcome.error[2]
+    assert value(visitor, "htcmagic.engines.status()") == []
 
 
 def test_ipyparallel_encrypts_and_files_go_along(visitor):

@@ -241,5 +241,5 @@ def test_folders_of_killed_sessions_are_swept(pool: Any) -> None:
     named.mkdir()
     (named / executorhome.ABOUT).write_text('{"name": "left", "detach": true, "clusters": []}')
     executorhome.sweep(base)
-    assert not left.exists()
+    until(lambda: not left.exists())  # another sweep, begun with the first line, may have been faster
     assert named.exists()

@@ -121,6 +121,7 @@ def queries():
     return len(re.findall(r"\(QUERY_JOB_ADS\w*\)", log))
 
 
+@pytest.mark.slow
 def test_ten_processes_are_one_query_a_period(queue, jobs):
     small, large = jobs(HELD.format(3)), jobs(HELD.format(20))
     wanted = ["true", f"ClusterId == {small}", f"ClusterId == {large} && ProcId >= 10", "JobStatus == 5", "ProcId < 2"]

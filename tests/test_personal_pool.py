@@ -234,6 +234,7 @@ def test_awkward_home_folders(tmp_path, where):
         pools.run_quick_job(tmp_path / "work")
 
 
+@pytest.mark.slow
 def test_it_is_as_good_for_an_ordinary_user():
     as_ordinary_user(os.defpath, "heals and (keeper or schedd) or reboot or down or loopback or clean or travel")
 

@@ -212,6 +212,7 @@ def commons():
     shutil.rmtree(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ORDINARY, reason="the tests run as an ordinary user anyway")
 def test_an_ordinary_user_unpacks_all_and_runs_an_image(commons):
     process = start_install(commons / "home", "apptainer", prefix=ORDINARY, HOME=str(commons))
@@ -235,6 +236,7 @@ def wait_for(process, word):
     pytest.fail(f"never said {word}: {process.stderr.read()}")
 
 
+@pytest.mark.slow
 def test_interrupted_installs_leave_nothing_that_counts(fresh):
     with start_install(fresh) as process:
         wait_for(process, "Fetching")

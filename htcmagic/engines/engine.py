@@ -24,6 +24,8 @@ MOST = 100
 """Jobs that are looked for in the history at a time."""
 GONE_S = 8.0
 """How long removed jobs may take to be gone."""
+FEW = 3
+"""So many jobs that cannot reach the notebook, and none that has, are enough to stop; Parsl, too, gives up then."""
 KEPT = 5
 """Ends of jobs that are remembered, to be shown."""
 WORDS = {"parsl": ("block", "blocks"), "dask": ("worker", "workers"), "ipyparallel": ("engine", "engines")}
@@ -63,6 +65,7 @@ class Engine:
         self.ends: list[str] = []
         """How jobs have ended that should not have, the last ones."""
         self._lost: set[int] = set()
+        self._unreached: set[JobId] = set()
         self._finished = threading.Event()
         self._lock = threading.Lock()
         _mine[begun.id] = self
@@ -133,8 +136,16 @@ class Engine:
                     self.ends = [*self.ends, said][-KEPT:]
             if fresh:
                 self.lost(job)
-            if UNREACHED in said and not any(map(_reached, list(self.known.values()))):
-                self.refused = self.refused or said
+            if UNREACHED in said:
+                self._judge(job, said)
+
+    def _judge(self, job: Job, said: str) -> None:
+        """Give up when jobs cannot reach the notebook, and none has."""
+        self._unreached.add(job.id)
+        known = [one for one in list(self.known.values()) if one.id not in self._unreached]
+        hope = len(self._unreached) < FEW and any(one.status not in rows.OVER for one in known)
+        if not hope and not any(map(_reached, known)):
+            self.refused = self.refused or said
 
     def trouble(self, job: Job) -> str:
         """Return why a job has ended that should not have; empty if it should."""

@@ -194,7 +194,7 @@ def noting(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        with (session.folder / CHILDREN).open("a") as file:
+        with contextlib.suppress(OSError), (session.folder / CHILDREN).open("a") as file:
             file.writelines(f"{pid} {started_ticks}\n" for pid, started_ticks in _children() - before)
 
 

@@ -192,8 +192,9 @@ def _seconds(walltime: str) -> int:
 
 
 def _worker_init(around: Surroundings, early: str, *, here: bool) -> str:
-    if here:  # so that files are where a notebook looks for them, as with Parsl's other providers
-        early = f"cd {shlex.quote(around.directory)} || exit 97\n{early}"
+    if here:  # so that files are where a notebook looks for them, as with Parsl's other providers; no image has it
+        folder = shlex.quote(around.directory)
+        early = f"[ ! -d {folder} ] || cd {folder} || exit 97\n{early}"
     probe = around.probe('"${htc_places[@]}"')
     return f"""{around.shell(early=early)}
 htc_probe() {{  # ADDRESS,… PORT

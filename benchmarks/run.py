@@ -18,7 +18,7 @@ import report
 from cases import CASES, FULL, QUICK
 from pool import bench
 
-LONG = frozenset({17})
+LONG = frozenset({15, 17})
 """Cases that take minutes whatever the number of jobs: not among the quick ones."""
 BUILD = Path(__file__).resolve().parents[1] / "build"
 

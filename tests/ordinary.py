@@ -78,10 +78,13 @@ def _prefix(who: pwd.struct_passwd) -> list[str]:
 
 
 def uncovered(*more: Path) -> list[str]:
-    """Return the words before a command: a mount namespace in which closed folders do not hide what is needed."""
+    """Return the words before a command: a mount namespace in which nothing that is needed is closed to them."""
     needed = [CHECKOUT, Path(sys.base_prefix), *more]
     covers = {cover for path in needed if (cover := _closed(path)) is not None}
     lines = ["set -e", "mount -t tmpfs -o mode=755 none /mnt"]
+    fuse = Path("/dev/fuse")
+    if fuse.exists() and not fuse.stat().st_mode & 0o002:  # as Debian has it, all may open it
+        lines.append("mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse")
     for number, path in enumerate(needed):
         lines += [f"mkdir /mnt/{number}", f"mount --rbind {shlex.quote(str(path))} /mnt/{number}"]
     lines += [f"mount -t tmpfs -o mode=755 none {shlex.quote(str(cover))}" for cover in sorted(covers)]

@@ -6,6 +6,7 @@ POOL    ?=
 WORKERS ?= 2
 REPORT  ?=
 QUICK   ?=
+ONLY    ?=
 SOURCES := htcmagic tests benchmarks notebooks docs
 
 .PHONY: help setup demo lab test test-slow test-all lint bench clean
@@ -14,7 +15,7 @@ help:
 	@echo "make demo      set everything up and run the grid scan on a personal pool (SCHEDD=... for a site's)"
 	@echo "make lab       the same environment with JupyterLab open on notebooks/"
 	@echo "make test      set everything up and run all tests (test-all: the heavy ones too)"
-	@echo "make bench     timings, side by side with the peers (REPORT=FILE: as a page, too; QUICK=1: smaller)"
+	@echo "make bench     timings, side by side with the peers (REPORT=FILE: as a page, too; QUICK=1: smaller; ONLY=1,5: some)"
 	@echo "make setup     the set-up alone: ./.venv and HTCondor's programs"
 	@echo "make clean     delete ./.venv and what was built"
 
@@ -53,7 +54,7 @@ test-slow: setup
 test-all: test test-slow
 
 bench: setup
-	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(REPORT),--report $(REPORT) --choosing docs/which-engine.md)
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(REPORT),--report $(REPORT) --choosing docs/which-engine.md)
 
 clean:
 	rm -rf .venv build dist

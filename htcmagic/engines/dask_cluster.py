@@ -188,6 +188,7 @@ htc_command=$1
 case " $htc_command " in
 *" --host "* | *" --interface "* | *" --listen-address "* | *" --contact-address "*) htc_address= ;;
 esac
+case $htc_address in 127.*) htc_address= ;; esac  # on the notebook's own machine Dask knows it
 [ -z "$htc_address" ] || htc_command+=" --host $htc_address"  # alone it asks for the way to 8.8.8.8, which may not be
 if [ -n "$2" ] && [ -e "$_CONDOR_SCRATCH_DIR/${3##*/}" ]; then  # files that HTCondor has brought along
     htc_command=${htc_command//"$2"/"$_CONDOR_SCRATCH_DIR"}

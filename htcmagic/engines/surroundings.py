@@ -90,7 +90,7 @@ class Surroundings:
         early : str
             Lines of the user's that come after the set-up, and before Python is looked for.
         """
-        lines = [*self._set_up(), early, SHORT, self.place.shell(), MISSING]
+        lines = [*self._set_up(), SHORT, early, self.place.shell(), MISSING]
         where = shlex.quote(self.directory)
         lines.append(f'[ ! -d {where} ] || export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}"{where}')
         return "\n".join(filter(None, lines))
@@ -130,8 +130,12 @@ class Surroundings:
 
 
 SHORT = """\
-if [ "${#TMPDIR}" -gt 70 ] && mkdir -pm 700 "/tmp/htcmagic-$UID" && [ -O "/tmp/htcmagic-$UID" ]; then
-    export TMPDIR=/tmp/htcmagic-$UID  # a socket's name has 108 bytes at most
+htc_short=${TMPDIR:-}
+if [ "${#htc_short}" -gt 70 ]; then  # a socket's name has 108 bytes at most
+    htc_short=/tmp/htcmagic-$UID
+    if mkdir -pm 700 "$htc_short" && [ -O "$htc_short" ] && [ ! -L "$htc_short" ]; then
+        export TMPDIR=$htc_short
+    fi
 fi"""
 MISSING = """\
 if ! command -v "$htc_python" >/dev/null 2>&1; then
